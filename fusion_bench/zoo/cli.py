@@ -1,0 +1,49 @@
+"""The command ``fusion_bench zoo``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from fusion_bench.errors import FusionBenchError, unknown_name
+
+RECIPES = ("clip_mini",)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse ``build NAME …`` and run it; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="fusion_bench zoo",
+        description="Rebuild an embedded pool from its sources. Stages that are done are kept: run again to resume.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    build = commands.add_parser("build", help="fetch the sources, train, and write the pool")
+    build.add_argument("name", help=f"one of: {', '.join(RECIPES)}")
+    build.add_argument("--work", type=Path, default=Path("outputs/zoo"), help="folder of the stages (default: %(default)s)")
+    build.add_argument("--out", type=Path, default=Path("outputs/assets"), help="where the pools are written (default: %(default)s)")
+    build.add_argument("--seed", type=int, default=0)
+    build.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
+    build.add_argument("--steps", type=int, help="pretraining steps, instead of the recipe's")
+    options = parser.parse_args(arguments)
+    if options.name not in RECIPES:
+        raise unknown_name("recipe", options.name, RECIPES)
+    try:
+        import fontTools  # noqa: F401
+        import resvg_py  # noqa: F401
+    except ImportError as missing:
+        raise FusionBenchError(f"the recipes need {missing.name}", hint='pip install "fusion-bench-suite[zoo]"') from missing
+
+    from rich.console import Console
+
+    from fusion_bench.zoo.bars import bars
+    from fusion_bench.zoo.build import build as run
+    from fusion_bench.zoo.recipe import Recipe
+
+    recipe = Recipe(name=options.name, seed=options.seed, workers=options.workers)
+    if options.steps is not None:
+        recipe = dataclasses.replace(recipe, pretraining=dataclasses.replace(recipe.pretraining, steps=options.steps))
+    console = Console(stderr=True)
+    run(options.work, options.out, recipe, console, bars(console))
+    return 0
