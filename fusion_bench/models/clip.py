@@ -21,7 +21,7 @@ def build_image_tower(vision_cfg: Mapping[str, Any], embed_dim: int) -> nn.Modul
     """The image tower a pool's ``model.json`` describes, randomly initialised.
 
     Args:
-        vision_cfg: ``kind`` ("convnext"), ``depths`` and ``dims`` (one entry a stage), ``kernel_size`` (odd; one number
+        vision_cfg: ``kind`` ("convnext"), ``depths`` and ``dims`` (of the four stages), ``kernel_size`` (odd; one number
             or one a stage), ``patch_size`` (pixels).
         embed_dim: width of the image features, which are the outputs of the tower's last linear layer.
 
@@ -29,8 +29,8 @@ def build_image_tower(vision_cfg: Mapping[str, Any], embed_dim: int) -> nn.Modul
         A module from ``(n, 3, h, w)`` to ``(n, embed_dim)``, in channels-last layout (1.5 times faster on a CPU).
 
     Example:
-        >>> tower = build_image_tower({"kind": "convnext", "depths": [1, 1], "dims": [8, 8], "kernel_size": 3}, 4)
-        >>> tower(torch.zeros(2, 3, 8, 8)).shape
+        >>> tower = build_image_tower({"depths": [1, 1, 1, 1], "dims": [8, 8, 8, 8], "kernel_size": 3}, 4)
+        >>> tower(torch.zeros(2, 3, 16, 16)).shape
         torch.Size([2, 4])
     """
     from timm.models.convnext import ConvNeXt
@@ -66,7 +66,9 @@ def build_clip(config: Mapping[str, Any]) -> CLIP:
         embed_dim, text = int(architecture["embed_dim"]), dict(architecture["text_cfg"])
         tower = build_image_tower(architecture["vision_cfg"], embed_dim)
     except KeyError as missing:
-        raise FusionBenchError(f"model.json lacks {missing}", hint="see fusion_bench/assets/clip_mini/model.json") from None
+        raise FusionBenchError(
+            f"model.json lacks {missing}", hint="see fusion_bench/assets/clip_mini/model.json"
+        ) from None
     # open_clip takes timm towers by registered name only; a registry entry would be global state, so a small stand-in
     # is built and replaced.
     stand_in = CLIPVisionCfg(layers=1, width=64, head_width=64, patch_size=16, image_size=16)
@@ -107,4 +109,4 @@ class WordTokenizer:
         for row, text in zip(rows, texts, strict=True):
             ids = [self._ids.get(word, 1) for word in text.lower().split()][: self.context_length - 1]
             row[: len(ids) + 1] = torch.tensor([*ids, self._end])
-        return row.new_empty(0) if not len(texts) else rows
+        return rows

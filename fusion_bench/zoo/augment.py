@@ -29,7 +29,14 @@ def augment(images: Tensor, generator: torch.Generator, *, colour: Tensor | None
     angle = uniform(-10, 10) * (math.pi / 180)
     scale_x, scale_y = uniform(0.85, 1.15), uniform(0.85, 1.15)
     cos, sin, shear = angle.cos(), angle.sin(), uniform(-0.12, 0.12)
-    rows = [cos * scale_x, -sin * scale_y + shear, uniform(-0.14, 0.14), sin * scale_x, cos * scale_y, uniform(-0.14, 0.14)]
+    rows = [
+        cos * scale_x,
+        -sin * scale_y + shear,
+        uniform(-0.14, 0.14),
+        sin * scale_x,
+        cos * scale_y,
+        uniform(-0.14, 0.14),
+    ]
     theta = torch.stack(rows, dim=1).view(n, 2, 3)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     out = F.grid_sample(images, grid, padding_mode="border", align_corners=False)

@@ -21,8 +21,12 @@ def main(arguments: Sequence[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="fetch the sources, train, and write the pool")
     build.add_argument("name", help=f"one of: {', '.join(RECIPES)}")
-    build.add_argument("--work", type=Path, default=Path("outputs/zoo"), help="folder of the stages (default: %(default)s)")
-    build.add_argument("--out", type=Path, default=Path("outputs/assets"), help="where the pools are written (default: %(default)s)")
+    build.add_argument(
+        "--work", type=Path, default=Path("outputs/zoo"), help="folder of the stages (default: %(default)s)"
+    )
+    build.add_argument(
+        "--out", type=Path, default=Path("outputs/assets"), help="where the pools are written (default: %(default)s)"
+    )
     build.add_argument("--seed", type=int, default=0)
     build.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
     build.add_argument("--steps", type=int, help="pretraining steps, instead of the recipe's")
@@ -33,7 +37,9 @@ def main(arguments: Sequence[str]) -> int:
         import fontTools  # noqa: F401
         import resvg_py  # noqa: F401
     except ImportError as missing:
-        raise FusionBenchError(f"the recipes need {missing.name}", hint='pip install "fusion-bench-suite[zoo]"') from missing
+        raise FusionBenchError(
+            f"the recipes need {missing.name}", hint='pip install "fusion-bench-suite[zoo]"'
+        ) from missing
 
     from rich.console import Console
 

@@ -70,7 +70,9 @@ def build_part(name: str, sources: Sources, latin: list[Face], seed: int) -> Cor
     if name == "latin":
         _latin(latin, out, rng)
     else:
-        {"icon": _icons, "clipart": _clip_art, "glyph": _scripts, "chinese": _chinese, "hangul": _hangul}[name](sources, out, rng)
+        {"icon": _icons, "clipart": _clip_art, "glyph": _scripts, "chinese": _chinese, "hangul": _hangul}[name](
+            sources, out, rng
+        )
     return Corpus(np.stack(out.images), np.array(out.captions), np.array(out.domains))
 
 
@@ -168,4 +170,8 @@ def _latin(latin: list[Face], out: _Collector, rng: np.random.Generator) -> None
             name = unicodedata.name(chr(code), "")
             if code in face.characters and name:
                 words = name.lower().replace("latin small letter", "sign").split()
-                out.add(face.draw(chr(code)), " ".join(w for w in words if w not in {"letter", "small", "capital"})[:60], "latin")
+                out.add(
+                    face.draw(chr(code)),
+                    " ".join(w for w in words if w not in {"letter", "small", "capital"})[:60],
+                    "latin",
+                )

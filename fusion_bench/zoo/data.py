@@ -60,7 +60,9 @@ def make_corpus(stages: Stages, recipe: Recipe, sources: Sources, splits: dict[s
     def join(out: Path) -> None:
         held_out = np.concatenate([s[name].images for s in splits.values() for name in ("validation", "test")])
         whole, dropped = joined([Corpus.load(path) for path in parts], held_out)
-        stages.console.print(f"corpus: {len(whole.images)} pictures, {dropped} near-duplicates of held-out ones dropped")
+        stages.console.print(
+            f"corpus: {len(whole.images)} pictures, {dropped} near-duplicates of held-out ones dropped"
+        )
         _write(out, whole)
 
     return Corpus.load(stages.run("corpus.npz", join))

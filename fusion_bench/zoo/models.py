@@ -25,7 +25,15 @@ from fusion_bench.zoo.text import align_text, text_head, vocabulary_of
 Splits = Mapping[str, Mapping[str, Pictures]]
 
 #: How often a batch of the text stage is drawn from each domain of the corpus; the tasks share the rest.
-_TEXT_MIXTURE = {"icon": 0.3, "glyph": 0.1, "clipart": 0.05, "chinese": 0.05, "kana": 0.03, "hangul": 0.05, "latin": 0.07}
+_TEXT_MIXTURE = {
+    "icon": 0.3,
+    "glyph": 0.1,
+    "clipart": 0.05,
+    "chinese": 0.05,
+    "kana": 0.03,
+    "hangul": 0.05,
+    "latin": 0.07,
+}
 
 
 def model_config(recipe: Recipe, vocabulary_size: int) -> dict[str, Any]:
@@ -64,7 +72,16 @@ def make_base(stages: Stages, recipe: Recipe, corpus: Corpus, splits: Splits, pr
         clip.visual.load_state_dict(tower)
         features, tokens, domains = _captioned(clip.visual, tokenizer, corpus, splits)
         weights = dict(_TEXT_MIXTURE) | {f"task:{task}": 0.35 / len(splits) for task in splits}
-        align_text(clip, features, tokens, domains, steps=recipe.text_steps, seed=recipe.seed, weights=weights, progress=progress)
+        align_text(
+            clip,
+            features,
+            tokens,
+            domains,
+            steps=recipe.text_steps,
+            seed=recipe.seed,
+            weights=weights,
+            progress=progress,
+        )
         (out / "model.json").write_text(json.dumps(config, indent=1) + "\n")
         write_weights(out / "models" / "base.safetensors", clip.state_dict())
 
@@ -72,7 +89,10 @@ def make_base(stages: Stages, recipe: Recipe, corpus: Corpus, splits: Splits, pr
 
 
 def _captioned(tower: nn.Module, tokenizer: Any, corpus: Corpus, splits: Splits) -> tuple[Tensor, Tensor, np.ndarray]:
-    captions = [[caption, f"an icon of {caption}"] if domain == "icon" else [caption, caption] for caption, domain in zip(corpus.captions.tolist(), corpus.domains.tolist(), strict=True)]
+    captions = [
+        [caption, f"an icon of {caption}"] if domain == "icon" else [caption, caption]
+        for caption, domain in zip(corpus.captions.tolist(), corpus.domains.tolist(), strict=True)
+    ]
     images, domains = [corpus.images], corpus.domains.tolist()
     for task, parts in splits.items():
         wordings = prompts(task, parts["shots"].classes)
@@ -91,14 +111,22 @@ def load_base(folder: Path) -> tuple[nn.Module, Any]:
     from fusion_bench.models.clip import WordTokenizer, build_clip
 
     clip = build_clip(json.loads((folder / "model.json").read_text()))
-    clip.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(folder / "models" / "base.safetensors").items()})
+    clip.load_state_dict(
+        {
+            k: v.float() if v.is_floating_point() else v
+            for k, v in load_file(folder / "models" / "base.safetensors").items()
+        }
+    )
     return clip.eval(), WordTokenizer.from_file(folder / "vocabulary.txt", context_length=12)
 
 
 def make_heads(base: Path, splits: Splits) -> tuple[dict[str, Tensor], float]:
     clip, tokenizer = load_base(base)
-    heads = {task: text_head(clip, tokenizer, parts["test"].classes, BY_NAME[task].templates).clone() for task, parts in splits.items()}
-    return heads, float(clip.logit_scale.exp())
+    heads = {
+        task: text_head(clip, tokenizer, parts["test"].classes, BY_NAME[task].templates).clone()
+        for task, parts in splits.items()
+    }
+    return heads, float(clip.logit_scale.detach().exp())
 
 
 def make_expert(work: Path, name: str, recipe: Recipe, splits: Splits, progress: Progress = silent) -> dict[str, float]:
@@ -110,7 +138,9 @@ def make_expert(work: Path, name: str, recipe: Recipe, splits: Splits, progress:
     settings = recipe.fine_tuning
     steps = round(settings.steps * (settings.multitask if name == "multitask" else 1))
     training = {task: splits[task]["train"] for task in tasks}
-    tower = fine_tune(clip.visual, training, heads, scale, settings, recipe.seed, steps=steps, progress=progress, stage=name)
+    tower = fine_tune(
+        clip.visual, training, heads, scale, settings, recipe.seed, steps=steps, progress=progress, stage=name
+    )
     write_weights(work / "experts" / f"{name}.safetensors", {f"visual.{k}": v for k, v in tower.state_dict().items()})
     return {task: accuracy(tower, splits[task]["validation"], heads[task]) for task in tasks}
 
@@ -134,4 +164,6 @@ def make_experts(stages: Stages, recipe: Recipe, splits: Splits, progress: Progr
 
 
 def _report(stages: Stages, name: str, found: Mapping[str, float]) -> None:
-    stages.console.print(f"{name}: validation " + ", ".join(f"{task} {value:.1%}" for task, value in found.items()), highlight=False)
+    stages.console.print(
+        f"{name}: validation " + ", ".join(f"{task} {value:.1%}" for task, value in found.items()), highlight=False
+    )

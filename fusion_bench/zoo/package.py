@@ -34,6 +34,7 @@ def png_bytes(image: np.ndarray) -> bytes:
 
 def write_split(path: Path, pictures: Pictures, *, labelled: bool) -> None:
     """One split as Parquet that Hugging Face ``datasets`` reads: image, label (unless unlabelled), cluster."""
+    import pyarrow.parquet as pq
     from datasets import ClassLabel, Dataset, Features, Value
     from datasets import Image as ImageFeature
 
@@ -45,7 +46,9 @@ def write_split(path: Path, pictures: Pictures, *, labelled: bool) -> None:
     columns["cluster"] = pictures.groups.tolist()
     features["cluster"] = Value("string")
     path.parent.mkdir(parents=True, exist_ok=True)
-    Dataset.from_dict(columns, features=Features(features)).to_parquet(path, compression="zstd")
+    data = Dataset.from_dict(columns, features=Features(features))
+    table = data.with_format("arrow")[:].replace_schema_metadata(data.features.arrow_schema.metadata)
+    pq.write_table(table, path, compression="zstd")
 
 
 def write_task(folder: Path, task: TaskRecipe, splits: Mapping[str, Pictures], *, training: int, seed: int) -> None:
@@ -74,7 +77,10 @@ def write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = {k: (v.half() if v.is_floating_point() else v).contiguous().clone(memory_format=torch.contiguous_format) for k, v in sorted(state.items())}
+    half = {
+        k: (v.half() if v.is_floating_point() else v).contiguous().clone(memory_format=torch.contiguous_format)
+        for k, v in sorted(state.items())
+    }
     save_file(half, path, metadata={"format": "pt"})
 
 
@@ -95,5 +101,7 @@ def copyright_lines(packages: Sequence[str], root: Path, family_packages: Mappin
         path = root / "usr/share/doc" / package / "copyright"
         text = path.read_text(errors="replace") if path.exists() else ""
         holders = [" ".join(s.split()) for s in text.splitlines() if "opyright" in s and any(c.isdigit() for c in s)]
-        lines.append(f"- `{package}` ({family_packages.get(package, 'see its licence')}): {'; '.join(dict.fromkeys(holders))[:300] or 'see the package'}")
+        lines.append(
+            f"- `{package}` ({family_packages.get(package, 'see its licence')}): {'; '.join(dict.fromkeys(holders))[:300] or 'see the package'}"
+        )
     return lines

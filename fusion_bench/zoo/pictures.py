@@ -51,7 +51,9 @@ class Pictures:
         stacked = np.stack(images) if len(images) else np.zeros((0, SIZE, SIZE, 3), np.uint8)
         if stacked.ndim == 3:
             stacked = np.repeat(stacked[..., None], 3, axis=3)
-        return cls(stacked.astype(np.uint8), np.asarray(labels, np.int64), np.asarray(groups, dtype=str), tuple(classes))
+        return cls(
+            stacked.astype(np.uint8), np.asarray(labels, np.int64), np.asarray(groups, dtype=str), tuple(classes)
+        )
 
 
 def to_square(image: np.ndarray) -> np.ndarray:

@@ -140,7 +140,11 @@ def pretrain(rank: int, workers: int, tower: nn.Module, width: int, concepts: Co
             progress("pretrain", step + 1, schedule.steps)
             if (step + 1) % 250 == 0 or step + 1 == schedule.steps:
                 _save(checkpoint, model, optimiser, step + 1)
-                record: dict[str, Any] = {"step": step + 1, "seconds": round(time.monotonic() - began), "loss": {k: round(v, 3) for k, v in smooth.items()}}
+                record: dict[str, Any] = {
+                    "step": step + 1,
+                    "seconds": round(time.monotonic() - began),
+                    "loss": {k: round(v, 3) for k, v in smooth.items()},
+                }
                 if validation is not None and (step + 1) % 1000 == 0:
                     record["zero_shot"] = _zero_shot(model, concepts, validation, pixels)
                 with (folder / "log.jsonl").open("a") as log:

@@ -26,7 +26,9 @@ def split_by_group(
     """
     names = np.unique(pictures.groups)
     order = sorted(names.tolist(), key=lambda group: hashlib.sha256(f"{seed}/{group}".encode()).digest())
-    members = {name: np.flatnonzero(pictures.groups == name) for name in names} if len(names) < 4000 else _members(pictures)
+    members = (
+        {name: np.flatnonzero(pictures.groups == name) for name in names} if len(names) < 4000 else _members(pictures)
+    )
     dealt: dict[str, list[int]] = {name: [] for name in SPLITS}
     wanted = np.full(len(pictures.classes), shots)
     for group in order:

@@ -109,7 +109,9 @@ def read_animals(sources: Sources, rng: np.random.Generator) -> Pictures:
     first = sorted({group: i for i, group in reversed(list(enumerate(groups)))}.values())
     labels = arrays["label"].reshape(len(stack), -1)
     flat = labels.argmax(1) if labels.shape[1] > 1 else labels[:, 0]
-    return Pictures.of([to_square(stack[i]) for i in first], [int(flat[i]) for i in first], [groups[i] for i in first], ANIMALS)
+    return Pictures.of(
+        [to_square(stack[i]) for i in first], [int(flat[i]) for i in first], [groups[i] for i in first], ANIMALS
+    )
 
 
 def latin_faces(sources: Sources) -> list[Face]:
@@ -197,7 +199,14 @@ def read_radicals(sources: Sources, rng: np.random.Generator) -> Pictures:
 
 
 def noto_faces(sources: Sources) -> list[Face]:
-    packages = ("fonts-noto-core", "fonts-noto-extra", "fonts-sil-abyssinica", "fonts-sil-mondulkiri", "fonts-sil-nuosusil", "fonts-sil-padauk")
+    packages = (
+        "fonts-noto-core",
+        "fonts-noto-extra",
+        "fonts-sil-abyssinica",
+        "fonts-sil-mondulkiri",
+        "fonts-sil-nuosusil",
+        "fonts-sil-padauk",
+    )
     paths = [path for package in packages for path in sources.fonts_of(package)]
     skip = ("Italic", "Condensed", "Light", "Medium", "SemiBold", "Thin", "UI-", "Mono", "Display", "ExtraBold")
     return faces([path for path in paths if not any(word in path.name for word in skip)])

@@ -68,7 +68,7 @@ def align_text(clip: nn.Module, features: Tensor, tokens: Tensor, domains: np.nd
         optimiser.step()
         progress("text", step + 1, steps)
     clip.eval()
-    return float(clip.logit_scale.exp().clamp(max=100))
+    return float(clip.logit_scale.detach().exp().clamp(max=100))
 
 
 @torch.inference_mode()

@@ -49,7 +49,19 @@ def _worker(rank: int, workers: int, store: str, recipe: Recipe, concepts: Conce
         progress = _bar()
     torch.manual_seed(recipe.seed)
     tower = build_tower(recipe.tower)
-    pretrain(rank, workers, tower, recipe.tower.embed_dim, concepts, recipe.pretraining, recipe.seed, folder, PIXELS, progress, validation)
+    pretrain(
+        rank,
+        workers,
+        tower,
+        recipe.tower.embed_dim,
+        concepts,
+        recipe.pretraining,
+        recipe.seed,
+        folder,
+        PIXELS,
+        progress,
+        validation,
+    )
     if workers > 1:
         dist.destroy_process_group()
 
