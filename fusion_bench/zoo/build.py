@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from fusion_bench.progress import Progress
+from fusion_bench.zoo.corpus import Corpus
 from fusion_bench.zoo.data import all_splits, make_concepts, make_corpus
 from fusion_bench.zoo.licences import write_licences
 from fusion_bench.zoo.models import Splits, make_base, make_experts
@@ -35,12 +36,8 @@ def build(work: Path, out: Path, recipe: Recipe, console: Console, progress: Pro
     publish(stages, recipe, splits, sources, out)
 
 
-def train_all(stages: Stages, recipe: Recipe, corpus: object, splits: Splits, progress: Progress) -> None:
+def train_all(stages: Stages, recipe: Recipe, corpus: Corpus, splits: Splits, progress: Progress) -> None:
     """Pretraining, text alignment, experts and the joint model."""
-    from fusion_bench.zoo.corpus import Corpus
-
-    if not isinstance(corpus, Corpus):
-        raise TypeError("corpus must be a Corpus")
     if not (stages.folder / "base").exists():
         validation = {task: (parts["validation"].images, parts["validation"].labels) for task, parts in splits.items()}
         concepts = make_concepts(corpus, splits)

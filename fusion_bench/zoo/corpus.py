@@ -118,8 +118,10 @@ def _clip_art(sources: Sources, out: _Collector, rng: np.random.Generator) -> No
 def _scripts(sources: Sources, out: _Collector, rng: np.random.Generator) -> None:
     """Letters and symbols of the writing systems that are in no task, with their Unicode names."""
     taken = [range(first, last + 1) for first, last in SCRIPTS.values()]
-    apart = re.compile(r"^(LATIN|CJK|HANGUL|YI |ETHIOPIC|ARABIC|GREEK|CYRILLIC|KANGXI|TANGUT|CANADIAN|MYANMAR|DEVANAGARI|"
-                       r"ARMENIAN|GEORGIAN|CHEROKEE|KHMER|TAMIL|TIBETAN|VARIATION)")  # fmt: skip
+    apart = re.compile(
+        r"^(LATIN|CJK|HANGUL|YI |ETHIOPIC|ARABIC|GREEK|CYRILLIC|KANGXI|TANGUT|CANADIAN|MYANMAR|DEVANAGARI|ARMENIAN"
+        r"|GEORGIAN|CHEROKEE|KHMER|TAMIL|TIBETAN|VARIATION)"
+    )
     count: Counter[int] = Counter()
     for face in noto_faces(sources):
         for code in sorted(face.characters):

@@ -39,8 +39,9 @@ def make_splits(stages: Stages, recipe: Recipe, sources: Sources, task: TaskReci
     return {name: Pictures.load(folder / f"{name}.npz") for name in SPLITS}
 
 
-def make_corpus(stages: Stages, recipe: Recipe, sources: Sources, splits: dict[str, dict[str, Pictures]],
-                progress: Progress) -> Corpus:  # fmt: skip
+def make_corpus(
+    stages: Stages, recipe: Recipe, sources: Sources, splits: dict[str, dict[str, Pictures]], progress: Progress
+) -> Corpus:
     """The corpus without anything that nearly repeats a validation or test picture of a task."""
     families = set(splits["letters"]["train"].groups.tolist())
 

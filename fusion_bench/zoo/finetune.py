@@ -32,8 +32,9 @@ def fine_tune(
 ) -> nn.Module:
     """A copy of ``tower`` trained on one task (an expert) or on several at once (the joint model).
 
-    Minimises the cross-entropy of ``scale * cos(f(x), t_c)`` with the text directions ``heads[task]`` (``(classes, d)``,
-    unit rows) fixed. Every step draws each of its pictures from a task chosen uniformly. AdamW, cosine to zero.
+    Minimises the cross-entropy of ``scale * cos(f(x), t_c)`` with the text directions ``heads[task]``
+    (``(classes, d)``, unit rows) fixed.
+    Every step draws each of its pictures from a task chosen uniformly. AdamW, cosine to zero.
     """
     torch.manual_seed(seed)
     model = copy.deepcopy(tower).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -14,8 +14,11 @@ from fusion_bench.zoo.pictures import SIZE
 
 #: What a name carries besides the thing itself.
 _STYLE_WORDS = frozenset(
-    "outline outlined filled fill solid bold light thin duotone line linear broken twotone two tone sharp rounded round "
-    "regular alt variant off on icon rtl ltr 12 16 20 24 28 32 48 skin dark medium type o negative a b".split()
+    """
+    outline outlined filled fill solid bold light thin duotone line linear broken twotone two tone sharp
+    rounded round regular alt variant off on icon rtl ltr 12 16 20 24 28 32 48 skin dark medium type o
+    negative a b
+    """.split()
 )
 
 

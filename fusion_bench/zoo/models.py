@@ -60,7 +60,8 @@ def make_base(stages: Stages, recipe: Recipe, corpus: Corpus, splits: Splits, pr
 
     def make(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
-        said = [p for task, parts in splits.items() for p in sum(prompts(task, parts["shots"].classes), [])]
+        wordings = [prompts(task, parts["shots"].classes) for task, parts in splits.items()]
+        said = [text for task in wordings for of_class in task for text in of_class]
         words = vocabulary_of(corpus.captions.tolist(), always=said)
         (out / "vocabulary.txt").write_text("\n".join(words) + "\n")
         tokenizer = WordTokenizer.from_file(out / "vocabulary.txt", context_length=12)
@@ -150,10 +151,8 @@ def make_experts(stages: Stages, recipe: Recipe, splits: Splits, progress: Progr
     names = [n for n in ["multitask", *splits] if not (stages.folder / "experts" / f"{n}.safetensors").exists()]
     done = len(splits) + 1 - len(names)
     if recipe.workers == 1:
-        results = ((n, make_expert(stages.folder, n, recipe, splits)) for n in names)
-        for done, (name, found) in enumerate(results, done + 1):
-            _report(stages, name, found)
-            progress("experts", done, len(splits) + 1)
+        for name in names:
+            _report(stages, name, make_expert(stages.folder, name, recipe, splits, progress))
         return
     with ProcessPoolExecutor(recipe.workers) as pool:
         futures = {n: pool.submit(make_expert, stages.folder, n, recipe, splits) for n in names}

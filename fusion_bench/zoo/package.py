@@ -1,11 +1,11 @@
-"""Writing the pools: Parquet with embedded PNGs, half-precision safetensors, licences, and manifests with SHA-256 sums."""
+"""Writing the pools: Parquet with embedded PNGs, half-precision safetensors, manifests with SHA-256 sums."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,16 +92,3 @@ def write_manifest(folder: Path, **about: Any) -> None:
         files[path.relative_to(folder).as_posix()] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     text = json.dumps({"schema": 1, **about, "files": files}, indent=1, ensure_ascii=False)
     (folder / "manifest.json").write_text(text + "\n")
-
-
-def copyright_lines(packages: Sequence[str], root: Path, family_packages: Mapping[str, str]) -> list[str]:
-    """Licence and holders of each Debian package, from its copyright file."""
-    lines = []
-    for package in packages:
-        path = root / "usr/share/doc" / package / "copyright"
-        text = path.read_text(errors="replace") if path.exists() else ""
-        holders = [" ".join(s.split()) for s in text.splitlines() if "opyright" in s and any(c.isdigit() for c in s)]
-        lines.append(
-            f"- `{package}` ({family_packages.get(package, 'see its licence')}): {'; '.join(dict.fromkeys(holders))[:300] or 'see the package'}"
-        )
-    return lines

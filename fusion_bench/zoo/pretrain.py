@@ -7,7 +7,6 @@ target over them. The schedule is warm-up, plateau, decay, so that a longer run 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,8 +87,14 @@ def to_input(images: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
 
 
-def step_loss(model: Namer, concepts: Concepts, drawn: list[tuple[str, np.ndarray]], mean: float, std: float,
-              generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:  # fmt: skip
+def step_loss(
+    model: Namer,
+    concepts: Concepts,
+    drawn: list[tuple[str, np.ndarray]],
+    mean: float,
+    std: float,
+    generator: torch.Generator,
+) -> tuple[Tensor, dict[str, float]]:
     rows = np.concatenate([part for _, part in drawn])
     coloured = torch.cat([torch.full((len(part),), domain in COLOURED) for domain, part in drawn])
     views = (augment(to_input(concepts.images[rows]), generator, colour=coloured) - mean) / std
@@ -104,9 +109,19 @@ def step_loss(model: Namer, concepts: Concepts, drawn: list[tuple[str, np.ndarra
     return total / len(rows), parts
 
 
-def pretrain(rank: int, workers: int, tower: nn.Module, width: int, concepts: Concepts, schedule: Schedule, seed: int,
-             folder: Path, pixels: tuple[float, float], progress: Progress = silent,
-             validation: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None) -> None:  # fmt: skip
+def pretrain(
+    rank: int,
+    workers: int,
+    tower: nn.Module,
+    width: int,
+    concepts: Concepts,
+    schedule: Schedule,
+    seed: int,
+    folder: Path,
+    pixels: tuple[float, float],
+    progress: Progress = silent,
+    validation: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+) -> None:
     """One worker's part; worker 0 writes ``folder/checkpoint.pt`` (model, optimiser, step) and ``log.jsonl``."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
@@ -165,12 +180,16 @@ def _average_gradients(model: nn.Module, workers: int) -> None:
 def _save(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> None:
     temporary = path.with_suffix(".tmp")
     torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step}, temporary)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 @torch.inference_mode()
-def _zero_shot(model: Namer, concepts: Concepts, validation: Mapping[str, tuple[np.ndarray, np.ndarray]],
-               pixels: tuple[float, float]) -> dict[str, float]:  # fmt: skip
+def _zero_shot(
+    model: Namer,
+    concepts: Concepts,
+    validation: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    pixels: tuple[float, float],
+) -> dict[str, float]:
     """Accuracy on the validation splits with the directions learnt from the few captioned pictures of each task."""
     found = {}
     for task, (images, labels) in validation.items():

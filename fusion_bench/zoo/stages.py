@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +26,6 @@ class Stages:
         temporary = path.with_name(f"unfinished-{path.name}")
         began = time.monotonic()
         make(temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
         self.console.print(f"[green]done[/] {output} in {time.monotonic() - began:.0f} s")
         return path

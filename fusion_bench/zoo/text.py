@@ -30,8 +30,19 @@ def vocabulary_of(captions: Sequence[str], *, minimum: int = 5, always: Sequence
     return sorted(kept - {""})
 
 
-def align_text(clip: nn.Module, features: Tensor, tokens: Tensor, domains: np.ndarray, *, steps: int, seed: int,
-               batch: int = 256, rate: float = 2e-3, weights: dict[str, float], progress: Progress = silent) -> float:  # fmt: skip
+def align_text(
+    clip: nn.Module,
+    features: Tensor,
+    tokens: Tensor,
+    domains: np.ndarray,
+    *,
+    steps: int,
+    seed: int,
+    batch: int = 256,
+    rate: float = 2e-3,
+    weights: dict[str, float],
+    progress: Progress = silent,
+) -> float:
     """Train ``clip``'s text tower in place; returns the learnt ``logit_scale`` (not in log).
 
     Args:

@@ -26,8 +26,13 @@ def build_tower(tower: Tower) -> nn.Module:
     return build_image_tower(tower.vision_cfg(), tower.embed_dim)
 
 
-def run_pretraining(folder: Path, recipe: Recipe, concepts: Concepts,
-                    validation: Mapping[str, tuple[np.ndarray, np.ndarray]], progress: Progress) -> Path:  # fmt: skip
+def run_pretraining(
+    folder: Path,
+    recipe: Recipe,
+    concepts: Concepts,
+    validation: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    progress: Progress,
+) -> Path:
     """Train until ``recipe.pretraining.steps``; resumes from ``folder/checkpoint.pt``."""
     folder.mkdir(parents=True, exist_ok=True)
     if recipe.workers == 1:
@@ -39,8 +44,16 @@ def run_pretraining(folder: Path, recipe: Recipe, concepts: Concepts,
     return folder / "checkpoint.pt"
 
 
-def _worker(rank: int, workers: int, store: str, recipe: Recipe, concepts: Concepts,
-            validation: Mapping[str, tuple[np.ndarray, np.ndarray]], folder: Path, progress: Progress | None) -> None:  # fmt: skip
+def _worker(
+    rank: int,
+    workers: int,
+    store: str,
+    recipe: Recipe,
+    concepts: Concepts,
+    validation: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    folder: Path,
+    progress: Progress | None,
+) -> None:
     torch.set_num_threads(1)
     if workers > 1:
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
