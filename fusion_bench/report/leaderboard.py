@@ -1,0 +1,150 @@
+"""Results to ranked rows: pure, from dictionaries, no terminal and no tensor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+REFERENCE = "reference"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case in a leaderboard.
+
+    Accuracies are fractions in [0, 1]; ``normalized`` is the mean over tasks of accuracy over the expert's accuracy
+    (None where no expert was measured); ``interval`` the 95 % interval of the mean accuracy over the test examples.
+    ``rank`` counts methods only: reference rows (the base, the experts, the multi-task model) are bounds, not entrants.
+    """
+
+    name: str
+    kind: str
+    accuracy: Mapping[str, float]
+    mean: float
+    normalized: float | None = None
+    interval: tuple[float, float] | None = None
+    seconds: float | None = None
+    memory_mb: float | None = None
+    data_access: tuple[str, ...] = ()
+    rank: int | None = None
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether this row is a bound and not a method."""
+        return self.kind == REFERENCE
+
+
+@dataclass(frozen=True)
+class Board:
+    """The rows of one model pool and task pool, best mean first."""
+
+    modelpool: str
+    taskpool: str
+    tasks: tuple[str, ...]
+    rows: tuple[Row, ...]
+    best: Mapping[str, float] = field(default_factory=dict, repr=False)
+
+    @property
+    def title(self) -> str:
+        """The experiment, as MLflow names it."""
+        return f"{self.modelpool}/{self.taskpool}"
+
+    def is_best(self, row: Row, column: str) -> bool:
+        """Whether a method has the best value of a column: a task's name, ``mean`` or ``normalized``.
+
+        Equal values are all best; reference rows never are; one method alone is no winner.
+        """
+        if row.is_reference or sum(not r.is_reference for r in self.rows) < 2:
+            return False
+        value = _value(row, column)
+        return value is not None and value == self.best.get(column)
+
+
+def leaderboards(results: Iterable[Mapping[str, Any]]) -> list[Board]:
+    """One board per model pool and task pool, in the order the pools appear.
+
+    Args:
+        results: case results as dictionaries (`CaseResult.to_dict`, or the content of a ``report.json``).
+
+    Example:
+        >>> def result(name, kind, a, b):
+        ...     metrics = {"accuracy/a": a, "accuracy/b": b, "accuracy/mean": (a + b) / 2}
+        ...     case = {"algorithm": name, "modelpool": "p", "taskpool": "t", "overrides": []}
+        ...     return {"case": case, "kind": kind, "metrics": metrics, "tasks": ["a", "b"]}
+        >>> (board,) = leaderboards([result("ties", "merging", 0.5, 0.7), result("iso_c", "merging", 0.6, 0.8),
+        ...                          result("experts", "reference", 0.9, 0.9)])
+        >>> [(row.rank, row.name, round(row.mean, 2)) for row in board.rows]
+        [(None, 'experts', 0.9), (1, 'iso_c', 0.7), (2, 'ties', 0.6)]
+        >>> board.is_best(board.rows[1], "a")
+        True
+    """
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for result in results:
+        groups.setdefault((result["case"]["modelpool"], result["case"]["taskpool"]), []).append(result)
+    return [_board(*pools, group) for pools, group in groups.items()]
+
+
+def _board(modelpool: str, taskpool: str, results: Sequence[Mapping[str, Any]]) -> Board:
+    tasks = tuple(dict.fromkeys(task for result in results for task in result["tasks"]))
+    rows = sorted((_row(result) for result in results), key=lambda row: (-_sortable(row.mean), row.name))
+    ranked, rank = [], 0
+    for row in rows:
+        if not row.is_reference:
+            rank += 1
+        ranked.append(row if row.is_reference else _with_rank(row, rank))
+    methods = [row for row in rows if not row.is_reference]
+    best = {
+        column: max(values)
+        for column in (*tasks, "mean", "normalized")
+        if (values := [v for row in methods if (v := _value(row, column)) is not None and math.isfinite(v)])
+    }
+    return Board(modelpool, taskpool, tasks, tuple(ranked), best)
+
+
+def _row(result: Mapping[str, Any]) -> Row:
+    case, metrics = result["case"], result["metrics"]
+    interval = result.get("interval")
+    fused, evaluated = metrics.get("cost/fusion_seconds"), metrics.get("cost/evaluation_seconds")
+    return Row(
+        name=row_name(case),
+        kind=result["kind"],
+        accuracy={task: metrics[f"accuracy/{task}"] for task in result["tasks"] if f"accuracy/{task}" in metrics},
+        mean=metrics["accuracy/mean"],
+        normalized=metrics.get("normalized/mean"),
+        interval=(interval[0], interval[1]) if interval else None,
+        seconds=None if fused is None or evaluated is None else fused + evaluated,
+        memory_mb=metrics.get("cost/peak_memory_mb"),
+        data_access=tuple(result.get("data_access", ())),
+    )
+
+
+def row_name(case: Mapping[str, Any]) -> str:
+    """The algorithm, with what was overridden and the seed where it is not 0.
+
+    Example:
+        >>> row_name({"algorithm": "ties", "overrides": ["algorithm.scaling=0.4"], "seed": 3})
+        'ties[scaling=0.4,seed=3]'
+    """
+    changed = [str(override).removeprefix("algorithm.") for override in case.get("overrides", ())]
+    if case.get("seed", 0):
+        changed.append(f"seed={case['seed']}")
+    return case["algorithm"] + (f"[{','.join(changed)}]" if changed else "")
+
+
+def _with_rank(row: Row, rank: int) -> Row:
+    import dataclasses
+
+    return dataclasses.replace(row, rank=rank)
+
+
+def _value(row: Row, column: str) -> float | None:
+    if column in ("mean", "normalized"):
+        value: float | None = getattr(row, column)
+        return value
+    return row.accuracy.get(column)
+
+
+def _sortable(value: float) -> float:
+    return value if math.isfinite(value) else -math.inf
