@@ -1,0 +1,5 @@
+"""Fusion algorithms: one file each, found by file name; see ``base`` for what one is."""
+
+from fusion_bench.algorithms.base import Algorithm, EnsembleAlgorithm, MergingAlgorithm
+
+__all__ = ["Algorithm", "EnsembleAlgorithm", "MergingAlgorithm"]

@@ -1,0 +1,72 @@
+"""DARE (drop and rescale) before TIES."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from fusion_bench.algorithms.base import MergingAlgorithm
+from fusion_bench.algorithms.dare_task_arithmetic import dared
+from fusion_bench.algorithms.options import Density, Scaling, Seed, checked
+from fusion_bench.algorithms.ties import merge_trimmed, trimmed
+from fusion_bench.weights.state_dict import Experts, StateDict
+from fusion_bench.weights.task_vectors import TaskVectors
+
+
+def dare_ties(
+    base: StateDict,
+    experts: Experts | Sequence[StateDict],
+    *,
+    density: float = 0.5,
+    trim_density: float = 0.2,
+    scaling: float = 1.0,
+    seed: int = 0,
+) -> dict[str, Tensor]:
+    """TIES on task vectors that DARE has thinned: Δᵢ → mᵢ ⊙ Δᵢ / density, then trim, elect sign, disjoint mean.
+
+    Args:
+        base: θ₀.
+        experts: θᵢ; their names key the masks (positions do, for a sequence).
+        density: chance that an entry survives DARE, in (0, 1]: one minus the paper's drop rate p.
+        trim_density: share of entries that TIES then keeps, of all entries, in (0, 1]. 1 leaves the trimming to DARE
+            alone, which is what some libraries call "dare_ties".
+        scaling: λ, any finite number.
+        seed: of the masks.
+
+    Source: Yu et al. 2024, "Language models are super Mario", arXiv 2311.03099; Yadav et al. 2023, arXiv 2306.01708.
+
+    Example:
+        >>> import torch
+        >>> dare_ties({"w": torch.zeros(6)}, [{"w": torch.ones(6)}], density=0.5, trim_density=1.0)["w"].unique()
+        tensor([0., 2.])
+    """
+    checked("density", density, Density)
+    checked("trim_density", trim_density, Density)
+    scaling = checked("scaling", scaling, Scaling)
+    vectors = dared(TaskVectors.of(base, experts), density=density, seed=seed)
+    return merge_trimmed(trimmed(vectors, trim_density), scaling)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DareTies(MergingAlgorithm):
+    """TIES on randomly thinned task vectors. See :func:`dare_ties`."""
+
+    random: ClassVar[bool] = True
+
+    density: Density = 0.5
+    trim_density: Density = 0.2
+    scaling: Scaling = 1.0
+    seed: Seed = 0
+
+    def merge(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
+        return dare_ties(
+            base,
+            experts,
+            density=self.density,
+            trim_density=self.trim_density,
+            scaling=self.scaling,
+            seed=self.seed,
+        )

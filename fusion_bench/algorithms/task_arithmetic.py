@@ -1,0 +1,44 @@
+"""Task arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from fusion_bench.algorithms.base import MergingAlgorithm
+from fusion_bench.algorithms.options import Scaling, checked
+from fusion_bench.weights.state_dict import Experts, StateDict
+from fusion_bench.weights.task_vectors import TaskVectors, ordered_sum
+
+
+def task_arithmetic(
+    base: StateDict, experts: Experts | Sequence[StateDict], *, scaling: float = 0.3
+) -> dict[str, Tensor]:
+    """The base plus the scaled sum of the task vectors, θ = θ₀ + λ Σᵢ Δᵢ with Δᵢ = θᵢ − θ₀.
+
+    Args:
+        base: θ₀.
+        experts: θᵢ.
+        scaling: λ, any finite number; 1/T makes the average of T experts, negative values forget.
+
+    Source: Ilharco et al. 2023, "Editing models with task arithmetic", arXiv 2212.04089.
+
+    Example:
+        >>> import torch
+        >>> task_arithmetic({"w": torch.ones(1)}, [{"w": torch.tensor([3.0])}, {"w": torch.tensor([5.0])}], scaling=0.5)
+        {'w': tensor([4.])}
+    """
+    scaling = checked("scaling", scaling, Scaling)
+    return TaskVectors.of(base, experts).apply(lambda name, deltas: ordered_sum(deltas), scaling=scaling)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskArithmetic(MergingAlgorithm):
+    """The base plus the scaled sum of the task vectors. See :func:`task_arithmetic`."""
+
+    scaling: Scaling = 0.3
+
+    def merge(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
+        return task_arithmetic(base, experts, scaling=self.scaling)
