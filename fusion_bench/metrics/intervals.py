@@ -41,7 +41,7 @@ def mean_accuracy_interval(
     Example:
         >>> low, high = mean_accuracy_interval({"a": [1, 0] * 200, "b": [1, 1, 1, 0] * 100})
         >>> round(low, 3), round(high, 3)
-        (0.592, 0.658)
+        (0.593, 0.657)
     """
     means, variances = zip(*(_moments(task, values) for task, values in per_task_correct.items()), strict=True)
     centre, half = float(np.mean(means)), _z(level) * float(np.sqrt(np.sum(variances))) / len(means)

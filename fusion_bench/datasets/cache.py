@@ -1,0 +1,91 @@
+"""Pictures decoded and preprocessed once, kept on disk, mapped into memory by every later case."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fusion_bench.errors import FusionBenchError
+
+
+def cache_root() -> Path:
+    """``FUSION_BENCH_CACHE``, else ``fusion_bench`` in the user's cache folder."""
+    given = os.environ.get("FUSION_BENCH_CACHE")
+    if given:
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fusion_bench"
+
+
+class ImageCache:
+    """Arrays ``(n, channels, height, width)`` uint8 under names made of the data's and the transform's hash.
+
+    Args:
+        root: the folder; it is made when first written to.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = (root or cache_root()) / "images"
+
+    def images(
+        self,
+        data_hash: str,
+        transform: Mapping[str, Any],
+        shape: tuple[int, ...],
+        fill: Callable[[np.ndarray], None],
+    ) -> np.ndarray:
+        """A read-only memory map of ``shape``; ``fill`` writes the array where it is not there yet.
+
+        Written under a temporary name and renamed, behind a lock: of several processes one decodes, the others wait.
+
+        Raises:
+            FusionBenchError: the folder cannot be written.
+        """
+        from filelock import FileLock
+
+        key = hashlib.sha256(json.dumps([data_hash, dict(transform), list(shape)], sort_keys=True).encode()).hexdigest()
+        path = self.root / f"{key[:32]}.npy"
+        found = _open(path, shape)
+        if found is not None:
+            return found
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{path}.lock"):
+                found = _open(path, shape)
+                if found is None:
+                    self._write(path, shape, fill)
+                    found = _open(path, shape)
+        except OSError as error:
+            raise FusionBenchError(
+                f"cannot write the image cache {self.root}: {error.strerror or error}",
+                hint="set FUSION_BENCH_CACHE to a folder that can be written",
+            ) from error
+        if found is None:
+            raise FusionBenchError(f"the image cache {path} was removed while in use", hint="run again")
+        return found
+
+    def _write(self, path: Path, shape: tuple[int, ...], fill: Callable[[np.ndarray], None]) -> None:
+        handle, temporary = tempfile.mkstemp(prefix=".unfinished-", suffix=".npy", dir=self.root)
+        os.close(handle)
+        try:
+            array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+            fill(array)
+            array.flush()
+            del array
+            Path(temporary).replace(path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _open(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    try:
+        array = np.load(path, mmap_mode="r")
+    except (FileNotFoundError, ValueError, EOFError):
+        return None
+    return array if array.shape == shape and array.dtype == np.uint8 else None

@@ -1,0 +1,70 @@
+"""What a task pool is, and the adapter through which every data-driven method and the evaluation see one task."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from fusion_bench.modelpools.base import ModelPool
+
+
+class TaskAdapter(ABC):
+    """One task, bound to a pool: batches, labels, and what a model's output means.
+
+    Attributes:
+        task: its name.
+        classes: class names, in label order.
+    """
+
+    task: str
+    classes: tuple[str, ...]
+
+    @abstractmethod
+    def size(self, split: str) -> int:
+        """Examples in a split."""
+
+    @abstractmethod
+    def inputs(self, split: str) -> Iterator[Tensor]:
+        """Batches of inputs, without labels, in a fixed order and of a fixed size (the last may be smaller)."""
+
+    @abstractmethod
+    def labels(self, split: str) -> Tensor:
+        """Labels of a split, int64 ``(n,)``; a `FusionBenchError` where it has none."""
+
+    @abstractmethod
+    def logits(self, model: nn.Module, batch: Tensor) -> Tensor:
+        """Class scores ``(b, classes)`` of a model for a batch."""
+
+    def loss(self, model: nn.Module, batch: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy of a batch, in nats."""
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(self.logits(model, batch), labels)
+
+    @abstractmethod
+    def data_hash(self, split: str) -> str:
+        """A hash of the split's content, labels and class names."""
+
+
+class TaskPool(ABC):
+    """Several tasks.
+
+    Attributes:
+        name: as the user types it.
+        tasks: their names, in the order they are shown.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+
+    @abstractmethod
+    def bind(self, pool: ModelPool) -> Mapping[str, TaskAdapter]:
+        """An adapter for each task, for the models of ``pool``."""
+
+    @abstractmethod
+    def content_hash(self) -> str:
+        """A hash of everything that evaluation reads."""

@@ -1,0 +1,127 @@
+"""Evaluation: every prediction of a model on every task, deterministic to the bit on one machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fusion_bench.errors import unknown_name
+from fusion_bench.metrics.classification import cross_entropy
+from fusion_bench.models.ensemble import Ensemble
+from fusion_bench.progress import Progress, silent
+from fusion_bench.taskpools.base import TaskAdapter
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model said about one task: arrays of equal length, one entry an example.
+
+    ``index`` int64 (position in the split), ``label`` and ``prediction`` int64, ``confidence`` float32 (probability of
+    the prediction), ``loss`` float64 (cross-entropy in nats).
+    """
+
+    task: str
+    index: np.ndarray
+    label: np.ndarray
+    prediction: np.ndarray
+    confidence: np.ndarray
+    loss: np.ndarray
+
+    @property
+    def correct(self) -> np.ndarray:
+        """bool ``(n,)``."""
+        return self.prediction == self.label
+
+    @property
+    def accuracy(self) -> float:
+        """Share of correct predictions."""
+        return float(self.correct.mean())
+
+
+@dataclass
+class LogitCache:
+    """Logits of the pool's own models, by (model, task, split): several ensembles and ``experts`` share them.
+
+    Only models that are kept alive and never written to may be in it; ``members`` maps their ids to names.
+    """
+
+    members: dict[int, str] = field(default_factory=dict)
+    logits: dict[tuple[str, str, str], Tensor] = field(default_factory=dict)
+
+    def name_of(self, model: nn.Module) -> str | None:
+        return self.members.get(id(model))
+
+
+def evaluate(
+    model: nn.Module,
+    adapters: Mapping[str, TaskAdapter],
+    *,
+    split: str = "test",
+    tasks: Sequence[str] | None = None,
+    progress: Progress = silent,
+    cache: LogitCache | None = None,
+    device: str = "cpu",
+) -> dict[str, Predictions]:
+    """Run a model on a split of each task.
+
+    A model that has ``for_task(name)`` is evaluated on the variant it returns; an `Ensemble` combines its members' logits.
+
+    Args:
+        tasks: some of the adapters' names; all when None.
+        progress: called once a task with the task's name, and the batches done, in examples.
+        cache: where logits of the pool's own models are kept and found.
+    """
+    chosen = list(adapters) if tasks is None else list(tasks)
+    for task in chosen:
+        if task not in adapters:
+            raise unknown_name("task", task, adapters)
+    total, done = sum(adapters[task].size(split) for task in chosen), 0
+    results = {}
+    for task in chosen:
+        adapter = adapters[task]
+        variant = model.for_task(task) if hasattr(model, "for_task") else model
+        progress(f"evaluate {task}", done, total)
+        logits = _combined(variant, adapter, split, cache, device)
+        results[task] = _predictions(task, logits, adapter.labels(split))
+        done += len(logits)
+        progress(f"evaluate {task}", done, total)
+    return results
+
+
+def _combined(
+    model: nn.Module, adapter: TaskAdapter, split: str, cache: LogitCache | None, device: str
+) -> Tensor:
+    if isinstance(model, Ensemble):
+        return model.combine([_logits(member, adapter, split, cache, device) for member in model.members.values()])
+    return _logits(model, adapter, split, cache, device)
+
+
+@torch.inference_mode()
+def _logits(model: nn.Module, adapter: TaskAdapter, split: str, cache: LogitCache | None, device: str) -> Tensor:
+    name = cache.name_of(model) if cache is not None else None
+    key = (name or "", adapter.task, split)
+    if cache is not None and name is not None and key in cache.logits:
+        return cache.logits[key]
+    model = model.to(device).eval()
+    parts = [adapter.logits(model, batch.to(device)).cpu() for batch in adapter.inputs(split)]
+    logits = torch.cat(parts)
+    if cache is not None and name is not None:
+        cache.logits[key] = logits
+    return logits
+
+
+def _predictions(task: str, logits: Tensor, label: Tensor) -> Predictions:
+    probabilities = logits.double().softmax(dim=-1)
+    confidence, prediction = probabilities.max(dim=-1)
+    return Predictions(
+        task=task,
+        index=np.arange(len(label)),
+        label=label.numpy().copy(),
+        prediction=prediction.numpy().copy(),
+        confidence=confidence.float().numpy().copy(),
+        loss=cross_entropy(logits, label).numpy().copy(),
+    )
