@@ -1,5 +1,5 @@
 """Fusion algorithms: one file each, found by file name; see ``base`` for what one is."""
 
-from fusion_bench.algorithms.base import Algorithm, EnsembleAlgorithm, MergingAlgorithm
+from fusion_bench.algorithms.base import Algorithm, EnsembleAlgorithm, MergingAlgorithm, TaskVectorAlgorithm
 
-__all__ = ["Algorithm", "EnsembleAlgorithm", "MergingAlgorithm"]
+__all__ = ["Algorithm", "EnsembleAlgorithm", "MergingAlgorithm", "TaskVectorAlgorithm"]

@@ -3,11 +3,11 @@
 A merging method is one file: a pure function on state dicts, and a class that gives it options and a name::
 
     @dataclass(frozen=True, kw_only=True)        # pydantic.dataclasses
-    class TaskArithmetic(MergingAlgorithm):
-        scaling: Scaling = 0.3
+    class WeightedAverage(MergingAlgorithm):
+        weights: Weights = None
 
         def merge(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
-            return task_arithmetic(base, experts, scaling=self.scaling)
+            return weighted_average(base, experts, weights=self.weights)
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from fusion_bench.algorithms.options import Scaling
 from fusion_bench.models.ensemble import Ensemble
 from fusion_bench.progress import Progress, silent
 from fusion_bench.weights.state_dict import Experts, StateDict
+from fusion_bench.weights.task_vectors import add_task_vector
 
 if TYPE_CHECKING:
     from fusion_bench.modelpools.base import ModelPool
@@ -73,6 +75,23 @@ class MergingAlgorithm(Algorithm):
         merged = self.merge(base, experts)
         progress("merge", 1, 1)
         return pool.build(merged)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskVectorAlgorithm(MergingAlgorithm):
+    """Merges task vectors into one and takes a scaled step along it: θ = θ₀ + λ Δ. A subclass writes ``task_vector``.
+
+    A search over λ computes Δ once and then calls ``add_task_vector`` per value: the same bits as ``merge``.
+    """
+
+    scaling: Scaling
+
+    @abstractmethod
+    def task_vector(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
+        """Δ, in ``float64``, for the floating tensors; must not depend on ``scaling``."""
+
+    def merge(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
+        return add_task_vector(base, self.task_vector(base, experts), scaling=self.scaling)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,12 @@ from typing import ClassVar
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from fusion_bench.algorithms.base import MergingAlgorithm
+from fusion_bench.algorithms.base import TaskVectorAlgorithm
 from fusion_bench.algorithms.options import Density, Scaling, Seed, checked
+from fusion_bench.algorithms.task_arithmetic import summed
 from fusion_bench.weights.masks import bernoulli_mask
 from fusion_bench.weights.state_dict import Experts, StateDict
-from fusion_bench.weights.task_vectors import TaskVectors, ordered_sum
+from fusion_bench.weights.task_vectors import TaskVectors, add_task_vector
 
 
 def dare_task_arithmetic(
@@ -39,10 +40,9 @@ def dare_task_arithmetic(
         >>> dare_task_arithmetic({"w": torch.zeros(6)}, [{"w": torch.ones(6)}], density=0.5, scaling=1.0)["w"].unique()
         tensor([0., 2.])
     """
-    checked("density", density, Density)
     scaling = checked("scaling", scaling, Scaling)
     vectors = dared(TaskVectors.of(base, experts), density=density, seed=seed)
-    return vectors.apply(lambda name, deltas: ordered_sum(deltas), scaling=scaling)
+    return add_task_vector(base, summed(vectors), scaling=scaling)
 
 
 def dared(vectors: TaskVectors, *, density: float, seed: int) -> TaskVectors:
@@ -54,17 +54,19 @@ def dared(vectors: TaskVectors, *, density: float, seed: int) -> TaskVectors:
         >>> dared(vectors, density=1.0, seed=0).deltas("w")
         [tensor([1., 1.], dtype=torch.float64)]
     """
+    checked("density", density, Density)
     checked("seed", seed, Seed)
 
     def drop_and_rescale(expert: str, name: str, delta: Tensor) -> Tensor:
         mask = bernoulli_mask(delta.numel(), density, seed=seed, expert=expert, tensor=name)
-        return delta * mask.to(delta.device).reshape(delta.shape) / density
+        kept = delta * mask.to(delta.device).reshape(delta.shape)
+        return kept.div_(density)
 
     return vectors.map(drop_and_rescale)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DareTaskArithmetic(MergingAlgorithm):
+class DareTaskArithmetic(TaskVectorAlgorithm):
     """Task arithmetic on randomly thinned task vectors. See :func:`dare_task_arithmetic`."""
 
     random: ClassVar[bool] = True
@@ -73,5 +75,5 @@ class DareTaskArithmetic(MergingAlgorithm):
     scaling: Scaling = 0.3
     seed: Seed = 0
 
-    def merge(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
-        return dare_task_arithmetic(base, experts, density=self.density, scaling=self.scaling, seed=self.seed)
+    def task_vector(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
+        return summed(dared(TaskVectors.of(base, experts), density=self.density, seed=self.seed))

@@ -8,12 +8,12 @@ from typing import ClassVar
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from fusion_bench.algorithms.base import MergingAlgorithm
+from fusion_bench.algorithms.base import TaskVectorAlgorithm
 from fusion_bench.algorithms.dare_task_arithmetic import dared
 from fusion_bench.algorithms.options import Density, Scaling, Seed, checked
-from fusion_bench.algorithms.ties import merge_trimmed, trimmed
+from fusion_bench.algorithms.ties import elect_and_average, trimmed
 from fusion_bench.weights.state_dict import Experts, StateDict
-from fusion_bench.weights.task_vectors import TaskVectors
+from fusion_bench.weights.task_vectors import TaskVectors, add_task_vector
 
 
 def dare_ties(
@@ -43,15 +43,14 @@ def dare_ties(
         >>> dare_ties({"w": torch.zeros(6)}, [{"w": torch.ones(6)}], density=0.5, trim_density=1.0)["w"].unique()
         tensor([0., 2.])
     """
-    checked("density", density, Density)
     checked("trim_density", trim_density, Density)
     scaling = checked("scaling", scaling, Scaling)
-    vectors = dared(TaskVectors.of(base, experts), density=density, seed=seed)
-    return merge_trimmed(trimmed(vectors, trim_density), scaling)
+    vectors = trimmed(dared(TaskVectors.of(base, experts), density=density, seed=seed), trim_density)
+    return add_task_vector(base, elect_and_average(vectors), scaling=scaling)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DareTies(MergingAlgorithm):
+class DareTies(TaskVectorAlgorithm):
     """TIES on randomly thinned task vectors. See :func:`dare_ties`."""
 
     random: ClassVar[bool] = True
@@ -61,12 +60,6 @@ class DareTies(MergingAlgorithm):
     scaling: Scaling = 1.0
     seed: Seed = 0
 
-    def merge(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
-        return dare_ties(
-            base,
-            experts,
-            density=self.density,
-            trim_density=self.trim_density,
-            scaling=self.scaling,
-            seed=self.seed,
-        )
+    def task_vector(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
+        vectors = dared(TaskVectors.of(base, experts), density=self.density, seed=self.seed)
+        return elect_and_average(trimmed(vectors, self.trim_density))

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from fusion_bench.algorithms.base import MergingAlgorithm
+from fusion_bench.algorithms.base import TaskVectorAlgorithm
 from fusion_bench.algorithms.options import Scaling, checked
 from fusion_bench.weights.spectral import matrix_shape, polar
 from fusion_bench.weights.state_dict import Experts, StateDict
-from fusion_bench.weights.task_vectors import TaskVectors, mean, ordered_sum
+from fusion_bench.weights.task_vectors import TaskVectors, add_task_vector, mean, ordered_sum
 
 
 def iso_c(
@@ -40,6 +40,17 @@ def iso_c(
         [[2.0, 0.0], [0.0, -2.0]]
     """
     scaling = checked("scaling", scaling, Scaling)
+    return add_task_vector(base, isotropic(TaskVectors.of(base, experts), kernels=kernels), scaling=scaling)
+
+
+def isotropic(vectors: TaskVectors, *, kernels: bool = True) -> dict[str, Tensor]:
+    """The merged task vector of :func:`iso_c`.
+
+    Example:
+        >>> import torch
+        >>> isotropic(TaskVectors.of({"w": torch.zeros(1)}, [{"w": torch.ones(1)}]))
+        {'w': tensor([1.], dtype=torch.float64)}
+    """
 
     def rule(name: str, deltas: list[Tensor]) -> Tensor:
         shape = matrix_shape(deltas[0].shape, kernels=kernels)
@@ -47,7 +58,7 @@ def iso_c(
             return mean(deltas)
         return flatten_spectrum(ordered_sum(deltas).reshape(shape)).reshape(deltas[0].shape)
 
-    return TaskVectors.of(base, experts).apply(rule, scaling=scaling)
+    return vectors.merge(rule)
 
 
 def flatten_spectrum(matrix: Tensor) -> Tensor:
@@ -63,11 +74,11 @@ def flatten_spectrum(matrix: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IsoC(MergingAlgorithm):
+class IsoC(TaskVectorAlgorithm):
     """The summed task vectors with a flat spectrum. See :func:`iso_c`."""
 
     scaling: Scaling = 1.0
     kernels: bool = True
 
-    def merge(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
-        return iso_c(base, experts, scaling=self.scaling, kernels=self.kernels)
+    def task_vector(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
+        return isotropic(TaskVectors.of(base, experts), kernels=self.kernels)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from fusion_bench.algorithms.base import MergingAlgorithm
+from fusion_bench.algorithms.base import TaskVectorAlgorithm
 from fusion_bench.algorithms.options import Scaling, checked
 from fusion_bench.weights.state_dict import Experts, StateDict
-from fusion_bench.weights.task_vectors import TaskVectors, ordered_sum
+from fusion_bench.weights.task_vectors import TaskVectors, add_task_vector, ordered_sum
 
 
 def task_arithmetic(
@@ -31,14 +31,25 @@ def task_arithmetic(
         {'w': tensor([4.])}
     """
     scaling = checked("scaling", scaling, Scaling)
-    return TaskVectors.of(base, experts).apply(lambda name, deltas: ordered_sum(deltas), scaling=scaling)
+    return add_task_vector(base, summed(TaskVectors.of(base, experts)), scaling=scaling)
+
+
+def summed(vectors: TaskVectors) -> dict[str, Tensor]:
+    """The sum of the task vectors, Σᵢ Δᵢ.
+
+    Example:
+        >>> import torch
+        >>> summed(TaskVectors.of({"w": torch.ones(1)}, [{"w": torch.tensor([3.0])}, {"w": torch.tensor([5.0])}]))
+        {'w': tensor([6.], dtype=torch.float64)}
+    """
+    return vectors.merge(lambda name, deltas: ordered_sum(deltas))
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskArithmetic(MergingAlgorithm):
+class TaskArithmetic(TaskVectorAlgorithm):
     """The base plus the scaled sum of the task vectors. See :func:`task_arithmetic`."""
 
     scaling: Scaling = 0.3
 
-    def merge(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
-        return task_arithmetic(base, experts, scaling=self.scaling)
+    def task_vector(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
+        return summed(TaskVectors.of(base, experts))

@@ -8,10 +8,10 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from fusion_bench.algorithms.base import MergingAlgorithm
+from fusion_bench.algorithms.base import TaskVectorAlgorithm
 from fusion_bench.algorithms.options import Density, Scaling, checked
 from fusion_bench.weights.state_dict import Experts, StateDict
-from fusion_bench.weights.task_vectors import TaskVectors, ordered_sum
+from fusion_bench.weights.task_vectors import TaskVectors, add_task_vector, ordered_sum
 from fusion_bench.weights.topk import magnitude_cut
 
 
@@ -42,9 +42,8 @@ def ties(
         >>> ties(base, experts, density=2 / 3)
         {'w': tensor([3., 0., 3.])}
     """
-    checked("density", density, Density)
     scaling = checked("scaling", scaling, Scaling)
-    return merge_trimmed(trimmed(TaskVectors.of(base, experts), density), scaling)
+    return add_task_vector(base, elect_and_average(trimmed(TaskVectors.of(base, experts), density)), scaling=scaling)
 
 
 def trimmed(vectors: TaskVectors, density: float) -> TaskVectors:
@@ -55,28 +54,36 @@ def trimmed(vectors: TaskVectors, density: float) -> TaskVectors:
         >>> trimmed(vectors, 1 / 3).deltas("w")
         [tensor([ 0., -3.,  0.], dtype=torch.float64)]
     """
+    checked("density", density, Density)
     cuts = {expert: magnitude_cut(vectors, expert, density) for expert in vectors.experts}
     return vectors.map(lambda expert, name, delta: cuts[expert].trim(delta, offset=vectors.offsets[name]))
 
 
-def merge_trimmed(vectors: TaskVectors, scaling: float) -> dict[str, Tensor]:
-    """Steps 2 and 3, and the scaled step away from the base.
+def elect_and_average(vectors: TaskVectors) -> dict[str, Tensor]:
+    """Steps 2 and 3, on trimmed task vectors: the merged task vector.
 
     Example:
         >>> vectors = TaskVectors.of({"w": torch.zeros(2)}, [{"w": torch.ones(2)}, {"w": torch.tensor([3.0, -4.0])}])
-        >>> merge_trimmed(vectors, 1.0)
-        {'w': tensor([ 2., -4.])}
+        >>> elect_and_average(vectors)
+        {'w': tensor([ 2., -4.], dtype=torch.float64)}
     """
-    signs = {name: elect(vectors.deltas(name)) for name in vectors.names}
-    majority = (sum(int(sign.sum()) for sign in signs.values()) > 0) - (
-        sum(int(sign.sum()) for sign in signs.values()) < 0
-    )
+    balance, undecided = 0, []
 
     def rule(name: str, deltas: list[Tensor]) -> Tensor:
-        sign = signs[name]
-        return disjoint_mean(deltas, torch.where(sign == 0, majority, sign))
+        nonlocal balance
+        sign = elect(deltas)
+        balance += int(sign.sum())
+        if any(bool(((sign == 0) & (delta != 0)).any()) for delta in deltas):
+            undecided.append(name)  # entries cancel exactly: they wait for the majority of the whole model
+        return disjoint_mean(deltas, sign)
 
-    return vectors.apply(rule, scaling=scaling)
+    merged = vectors.merge(rule)
+    majority = (balance > 0) - (balance < 0)
+    for name in undecided:
+        deltas = vectors.deltas(name)
+        sign = elect(deltas)
+        merged[name] = disjoint_mean(deltas, torch.where(sign == 0, majority, sign))
+    return merged
 
 
 def elect(deltas: Sequence[Tensor]) -> Tensor:
@@ -105,11 +112,11 @@ def disjoint_mean(deltas: Sequence[Tensor], sign: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ties(MergingAlgorithm):
+class Ties(TaskVectorAlgorithm):
     """Trim, elect sign, disjoint mean. See :func:`ties`."""
 
     density: Density = 0.2
     scaling: Scaling = 1.0
 
-    def merge(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
-        return ties(base, experts, density=self.density, scaling=self.scaling)
+    def task_vector(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
+        return elect_and_average(trimmed(TaskVectors.of(base, experts), self.density))

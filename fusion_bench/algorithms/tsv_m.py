@@ -8,11 +8,11 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from fusion_bench.algorithms.base import MergingAlgorithm
+from fusion_bench.algorithms.base import TaskVectorAlgorithm
 from fusion_bench.algorithms.options import Scaling, checked
 from fusion_bench.weights.spectral import leading_singular_vectors, matrix_shape, polar
 from fusion_bench.weights.state_dict import Experts, StateDict
-from fusion_bench.weights.task_vectors import TaskVectors, mean
+from fusion_bench.weights.task_vectors import TaskVectors, add_task_vector, mean
 
 
 def tsv_m(
@@ -46,6 +46,16 @@ def tsv_m(
         [[3.0, 0.0], [0.0, -2.0]]
     """
     scaling = checked("scaling", scaling, Scaling)
+    return add_task_vector(base, orthogonalized(TaskVectors.of(base, experts), kernels=kernels), scaling=scaling)
+
+
+def orthogonalized(vectors: TaskVectors, *, kernels: bool = True) -> dict[str, Tensor]:
+    """The merged task vector of :func:`tsv_m`.
+
+    Example:
+        >>> orthogonalized(TaskVectors.of({"w": torch.zeros(1)}, [{"w": torch.ones(1)}]))
+        {'w': tensor([1.], dtype=torch.float64)}
+    """
 
     def rule(name: str, deltas: list[Tensor]) -> Tensor:
         shape = matrix_shape(deltas[0].shape, kernels=kernels)
@@ -53,7 +63,7 @@ def tsv_m(
             return mean(deltas)
         return merge_singular_vectors([delta.reshape(shape) for delta in deltas]).reshape(deltas[0].shape)
 
-    return TaskVectors.of(base, experts).apply(rule, scaling=scaling)
+    return vectors.merge(rule)
 
 
 def merge_singular_vectors(deltas: Sequence[Tensor]) -> Tensor:
@@ -74,11 +84,11 @@ def merge_singular_vectors(deltas: Sequence[Tensor]) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TsvM(MergingAlgorithm):
+class TsvM(TaskVectorAlgorithm):
     """Leading singular directions, made orthogonal between tasks. See :func:`tsv_m`."""
 
     scaling: Scaling = 1.0
     kernels: bool = True
 
-    def merge(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
-        return tsv_m(base, experts, scaling=self.scaling, kernels=self.kernels)
+    def task_vector(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
+        return orthogonalized(TaskVectors.of(base, experts), kernels=self.kernels)

@@ -65,8 +65,8 @@ class TaskVectors:
         >>> vectors = TaskVectors.of({"w": torch.ones(2)}, [{"w": torch.tensor([3.0, 1.0])}])
         >>> vectors.deltas("w")
         [tensor([2., 0.], dtype=torch.float64)]
-        >>> vectors.apply(lambda name, deltas: sum(deltas), scaling=0.5)
-        {'w': tensor([2., 1.])}
+        >>> vectors.merge(lambda name, deltas: sum(deltas))
+        {'w': tensor([2., 0.], dtype=torch.float64)}
     """
 
     base: StateDict
@@ -115,29 +115,48 @@ class TaskVectors:
         """One tensor of every task vector, in the order of the experts' names."""
         return [self.delta(expert, name) for expert in self.experts]
 
-    def apply(self, rule: Callable[[str, list[Tensor]], Tensor], *, scaling: float = 1.0) -> dict[str, Tensor]:
-        """θ₀ + scaling · rule(name, [Δᵢ]) for every floating tensor; others are the base's.
-
-        An entry that does not move keeps the base's bits.
+    def merge(self, rule: Callable[[str, list[Tensor]], Tensor]) -> dict[str, Tensor]:
+        """The merged task vector, ``rule(name, [Δᵢ])`` for every floating tensor, in ``float64``.
 
         Raises:
-            FusionBenchError: the result is not finite, or overflows the base's type.
+            FusionBenchError: the rule changes a tensor's shape.
         """
         merged: dict[str, Tensor] = {}
-        for name, tensor in self.base.items():
-            if tensor.is_floating_point():
-                update = rule(name, self.deltas(name))
-                if update.shape != tensor.shape:
-                    raise FusionBenchError(
-                        f"the rule turned tensor {name!r} of shape {tuple(tensor.shape)} into {tuple(update.shape)}"
-                    )
-                update = scaling * update
-                moved = (tensor.double() + update).to(tensor.dtype)
-                merged[name] = torch.where(update == 0, tensor, moved)
-            else:
-                merged[name] = tensor.clone()
-        check_finite(merged, name="the merged model")
+        for name in self.names:
+            update = rule(name, self.deltas(name))
+            if update.shape != self.base[name].shape:
+                shapes = f"of shape {tuple(self.base[name].shape)} into {tuple(update.shape)}"
+                raise FusionBenchError(f"the merge rule turned tensor {name!r} {shapes}")
+            merged[name] = update
         return merged
+
+
+def add_task_vector(base: StateDict, vector: StateDict, *, scaling: float) -> dict[str, Tensor]:
+    """θ₀ + λ Δ, rounded once to the base's types; tensors that Δ has not are carried over.
+
+    An entry that does not move keeps the base's bits.
+
+    Args:
+        base: θ₀.
+        vector: Δ, a merged task vector (``float64``).
+        scaling: λ.
+
+    Raises:
+        FusionBenchError: the result overflows the base's type, or is not finite.
+
+    Example:
+        >>> add_task_vector({"w": torch.ones(2), "n": torch.tensor(3)}, {"w": torch.ones(2).double()}, scaling=0.5)
+        {'w': tensor([1.5000, 1.5000]), 'n': tensor(3)}
+    """
+    merged: dict[str, Tensor] = {}
+    for name, tensor in base.items():
+        if name in vector:
+            step = scaling * vector[name]
+            merged[name] = torch.where(step == 0, tensor, (tensor + step).to(tensor.dtype))
+        else:
+            merged[name] = tensor.clone()
+    check_finite(merged, name="the merged model")
+    return merged
 
 
 def ordered_sum(tensors: Sequence[Tensor]) -> Tensor:
