@@ -1,0 +1,76 @@
+"""The fixtures a test may ask for. ``case`` is what makes a test run once per case of the matrix; the rest hang on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fusion_bench.pytest_plugin import options as command_line
+
+if TYPE_CHECKING:
+    from fusion_bench.algorithms.base import Algorithm
+    from fusion_bench.cases import Case, CaseResult, Session
+    from fusion_bench.modelpools.base import ModelPool
+    from fusion_bench.taskpools.base import TaskPool
+
+
+@pytest.fixture
+def case(request: pytest.FixtureRequest) -> Case:
+    """One algorithm on one model pool and task pool; parametrised from the YAML names."""
+    if not hasattr(request, "param"):
+        raise pytest.UsageError("the fixture 'case' can only be used by a test function, directly or through a fixture")
+    parameter: Case = request.param
+    return parameter
+
+
+@pytest.fixture(scope="session")
+def fusion_session(pytestconfig: pytest.Config) -> Iterator[Session]:
+    """What the cases of one process share: loaded pools, bound task pools, the tracking store."""
+    from fusion_bench.pytest_plugin.store import open_session
+
+    with open_session(pytestconfig) as session:
+        yield session
+
+
+@pytest.fixture
+def tracked_run(case: Case, fusion_session: Session, request: pytest.FixtureRequest) -> Callable[[], CaseResult]:
+    """Runs the case: fuse, evaluate, track; returns the result and puts it on the leaderboard at the end."""
+    from fusion_bench import cases
+    from fusion_bench.pytest_plugin import results
+    from fusion_bench.pytest_plugin.progress import progress_of
+
+    def run() -> CaseResult:
+        __tracebackhide__ = True
+        result = cases.run_case(case, fusion_session, progress_of(request.node))
+        results.attach(request.node, result.to_dict())
+        return result
+
+    return run
+
+
+@pytest.fixture
+def algorithm(case: Case, pytestconfig: pytest.Config) -> Algorithm:
+    """The case's algorithm, with its overrides, built and validated."""
+    built: Algorithm = _build("algorithm", case, pytestconfig)
+    return built
+
+
+@pytest.fixture
+def modelpool(case: Case, fusion_session: Session) -> ModelPool:
+    """The case's model pool, loaded once per process."""
+    return fusion_session.modelpool(case)
+
+
+@pytest.fixture
+def taskpool(case: Case, fusion_session: Session) -> TaskPool:
+    """The case's task pool, loaded once per process."""
+    return fusion_session.taskpool(case)
+
+
+def _build(group: str, case: Case, config: pytest.Config) -> Any:
+    from fusion_bench import registry
+
+    options = command_line.read(config)
+    return registry.build(group, getattr(case, group), config_dir=options.config_dir, plugins=options.plugins)
