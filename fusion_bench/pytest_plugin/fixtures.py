@@ -1,4 +1,4 @@
-"""The fixtures a test may ask for. ``case`` is what makes a test run once per case of the matrix; the rest hang on it."""
+"""The fixtures a test may ask for. ``case`` makes a test run once per case of the matrix; the rest hang on it."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import pytest
 
 from fusion_bench.pytest_plugin.parametrize import case_of
 
+
 def plugin(config: pytest.Config) -> object:
     """The plugin object to register."""
     return _Needs()

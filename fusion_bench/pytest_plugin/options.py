@@ -63,7 +63,7 @@ _WHERE_FREE: tuple[tuple[str, dict[str, Any]], ...] = (
         {
             "action": "append",
             "metavar": "NAMES",
-            "help": "algorithms by exact name or glob, comma separated (-k ties is the family, --algorithm ties the one)",
+            "help": "algorithms by name or glob, comma separated (-k ties: the family; --algorithm ties: only it)",
         },
     ),
     (
@@ -71,7 +71,7 @@ _WHERE_FREE: tuple[tuple[str, dict[str, Any]], ...] = (
         {
             "action": "append",
             "metavar": "KEY=VALUES",
-            "help": "set a field of every case, e.g. algorithm.scaling=0.2,0.4: one case per value; repeatable (product)",
+            "help": "set a field, e.g. algorithm.scaling=0.2,0.4: one case per value; repeated: one per combination",
         },
     ),
     ("device", {"default": "cpu", "help": "where models are fused and evaluated (default: cpu)"}),

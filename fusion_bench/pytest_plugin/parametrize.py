@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from fusion_bench.errors import FusionBenchError, nearest
 from fusion_bench.pytest_plugin import marks
 from fusion_bench.pytest_plugin import options as command_line
 from fusion_bench.pytest_plugin.node_ids import case_id_of
+from fusion_bench.pytest_plugin.status import write_line
 
 if TYPE_CHECKING:
     from fusion_bench.cases import Case
@@ -122,7 +124,7 @@ class _Parametrize:
         reporter = self._config.pluginmanager.getplugin("terminalreporter")
         if reporter is not None and reporter.verbosity >= 0:
             for line in _selection_lines(self._config, found):
-                reporter.write_line(line)
+                write_line(reporter, line)
 
 
 def make_cases(options: command_line.Options) -> list[Case]:
@@ -143,7 +145,9 @@ def make_cases(options: command_line.Options) -> list[Case]:
 def _selection_lines(config: pytest.Config, cases: Sequence[Case]) -> list[str]:
     if not cases:
         return []
-    lines = [f"fusion_bench: {selection_line(cases)}"]
+    reporter: Any = config.pluginmanager.getplugin("terminalreporter")
+    width = reporter._tw.fullwidth if reporter is not None else 80
+    lines = textwrap.wrap(f"fusion_bench: {selection_line(cases)}", width, subsequent_indent="  ")
     wanted = (config.getoption("keyword", "") or "").strip()
     algorithms = {case.algorithm for case in cases}
     if wanted in algorithms and len(algorithms) > 1:

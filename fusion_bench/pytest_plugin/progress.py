@@ -17,7 +17,7 @@ from fusion_bench.progress import Progress, silent
 from fusion_bench.pytest_plugin.node_ids import case_id_of
 from fusion_bench.pytest_plugin.parametrize import case_of
 from fusion_bench.pytest_plugin.results import result_of
-from fusion_bench.pytest_plugin.status import Board, Terminal
+from fusion_bench.pytest_plugin.status import Board, Terminal, first_fitting
 from fusion_bench.report.headline import headline, mean_text
 
 _PAUSE = 0.25
@@ -31,9 +31,9 @@ class ProgressReport(pytest.TestReport):
     ``stage``, ``done``, ``total`` as in `fusion_bench.progress`; ``pid`` is the process that works on it.
     """
 
-    def __init__(self, nodeid: str, location: Any, *, stage: str, done: int, total: int, pid: int, **extra: Any) -> None:
-        fixed = {"keywords": {}, "outcome": "passed", "longrepr": None, "when": "progress"}
-        super().__init__(nodeid, location, **{**extra, **fixed})
+    def __init__(self, nodeid: str, location: Any, *, stage: str, done: int, total: int, pid: int) -> None:
+        when: Any = "progress"
+        super().__init__(nodeid, location, keywords={}, outcome="passed", longrepr=None, when=when)
         self.stage, self.done, self.total, self.pid = stage, done, total, pid
 
 
@@ -147,8 +147,10 @@ class _Display(_Codec):
         if _settles(report) and self._board.knows(report.nodeid):
             self._board.finish(report.nodeid, typical=not report.skipped)
             if self._terminal is not None and self._terminal.reporter.verbosity == 0:
-                text, markup = outcome_line(report, width=self._board.name_width)
-                self._terminal.say(f"  {text}  {self._board.tally()}", **markup)
+                text, markup = outcome_line(
+                    report, tally=self._board.tally(), name_width=self._board.name_width, width=self._terminal.width
+                )
+                self._terminal.say(text, **markup)
         return result
 
     def _under_way(self, case_id: str, stage: str, done: int, total: int) -> None:
@@ -157,18 +159,19 @@ class _Display(_Codec):
             self._terminal.show(self._board)
 
 
-def outcome_line(report: Any, *, width: int) -> tuple[str, dict[str, bool]]:
-    """What one finished case says of itself, and how to colour it."""
-    name = (case_id_of(report.nodeid) or report.nodeid).ljust(width)
-    result = result_of(report)
+def outcome_line(report: Any, *, tally: str, name_width: int, width: int) -> tuple[str, dict[str, bool]]:
+    """What one finished case says of itself in at most ``width`` columns, and how to colour it."""
+    name = "  " + (case_id_of(report.nodeid) or report.nodeid).ljust(name_width) + "  "
     if report.passed:
-        return f"{name}  {headline(result) if result else 'passed'}", {}
+        result = result_of(report)
+        said = [headline(result), headline(result, short=True), mean_text(result)] if result else ["passed"]
+        return first_fitting([*(f"{name}{text}  [{tally}]" for text in said), name + said[-1]], width), {}
     if report.skipped:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
-        return f"{name}  skipped: {reason.removeprefix('Skipped: ')}", {"yellow": True}
+        return first_fitting([f"{name}skipped: {reason.removeprefix('Skipped: ')}"], width), {"yellow": True}
     crash = getattr(report.longrepr, "reprcrash", None)
     message = crash.message if crash is not None else str(report.longrepr)
-    return f"{name}  FAILED: {message.strip().partition(chr(10))[0][:200]}", {"red": True}
+    return first_fitting([f"{name}FAILED: {message.strip().partition(chr(10))[0]}"], width), {"red": True}
 
 
 def _settles(report: Any) -> bool:

@@ -1,4 +1,4 @@
-"""How a case's result travels with pytest's reports: as JSON in ``user_properties``, which cross from xdist's workers."""
+"""How a result travels with pytest's reports: as JSON in ``user_properties``, which cross from xdist's workers."""
 
 from __future__ import annotations
 

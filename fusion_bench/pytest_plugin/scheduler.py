@@ -14,6 +14,7 @@ import pytest
 
 from fusion_bench.pytest_plugin.node_ids import pool_of
 
+
 def plugin(config: pytest.Config) -> object:
     """The plugin object to register; only where xdist is active."""
     return _Scheduler()
@@ -35,7 +36,7 @@ def make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     pools = set(names("modelpool", config_dir=_config_dir(config)))
 
-    class ByPool(LoadScopeScheduling):  # type: ignore[misc]
+    class ByPool(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             return pool_of(nodeid) or nodeid  # other tests are units of their own, as in plain "load"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from fusion_bench.pytest_plugin.node_ids import case_id_of
@@ -23,8 +23,8 @@ class Board:
         >>> board.expect(["ties-p-t", "slerp-p-t", "tsv_m-p-t"])
         >>> board.start("b.py::b[ties-p-t]"); now = 10.0; board.finish("b.py::b[ties-p-t]")
         >>> board.start("b.py::b[slerp-p-t]"); now = 14.0; board.update("slerp-p-t", "mnist", 3, 8)
-        >>> board.line()
-        'slerp-p-t: mnist 3/8 (1/3 cases, 0:16 left)'
+        >>> board.line(80)
+        'slerp-p-t: mnist 3/8  [1/3, 0:16 left]'
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -95,15 +95,29 @@ class Board:
         """How many of how many, and the time left, for the end of a line."""
         left = self.seconds_left()
         time_left = f", {clock_text(left)} left" if left is not None and self.finished < self.total else ""
-        return f"({self.finished}/{self.total} cases{time_left})"
+        return f"{self.finished}/{self.total}{time_left}"
 
-    def line(self) -> str:
-        """The case that reported last, what it is at, and the tally."""
+    def line(self, width: int) -> str:
+        """The case that reported last, what it is at, and the tally: as much of it as fits."""
         stage, done, total = self._stages.get(self._latest, ("", 0, 0))
         what = " ".join(part for part in (stage, f"{done}/{total}" if total else "") if part)
         others = len(self._running) - 1
         more = f" +{others} more" if others > 0 else ""
-        return f"{self._latest}{more}: {what} {self.tally()}"
+        case, tally = f"{self._latest}{more}: ", f"  [{self.tally()}]"
+        return first_fitting([case + what + tally, what + tally, what], width)
+
+
+def first_fitting(texts: Sequence[str], width: int) -> str:
+    """The first text that is at most ``width`` long; the last is cut where none is.
+
+    Example:
+        >>> first_fitting(["a long one", "short"], 6), first_fitting(["a long one"], 6)
+        ('short', 'a lon…')
+    """
+    for text in texts:
+        if len(text) <= width:
+            return text
+    return texts[-1][: max(0, width - 1)] + "…"
 
 
 class Terminal:
@@ -120,17 +134,19 @@ class Terminal:
         self._spoke = clock()
         self._live = bool(getattr(reporter, "isatty", False)) and reporter.hasmarkup
 
+    @property
+    def width(self) -> int:
+        """Columns of the terminal."""
+        return int(self.reporter._tw.fullwidth)
+
     def show(self, board: Board) -> None:
         """Draw, or say, how far the board is."""
         if self._live:
-            room = self.reporter._tw.fullwidth - self.reporter._tw.width_of_current_line - 2
-            text = board.line()
-            if len(text) > room:
-                text = text[: max(0, room - 1)] + "…"
+            text = board.line(self.width - self.reporter._tw.width_of_current_line - 2)
             self._write(f"{_SAVE} {text}{_ERASE}{_RESTORE}")
             self._drawn = True
         elif self._clock() - self._spoke >= _QUIET_SECONDS:
-            self.say(f"    … {board.line()}")
+            self.say(f"    … {board.line(self.width - 6)}")
 
     def clear(self) -> None:
         """Take the drawn line away."""
@@ -143,11 +159,7 @@ class Terminal:
         self.clear()
         self._spoke = self._clock()
         with self._uncaptured():
-            writer = self.reporter._tw
-            if writer.width_of_current_line:
-                writer.line()
-            writer.line(text, **markup)
-            writer.flush()
+            write_line(self.reporter, text, **markup)
 
     def _write(self, sequence: str) -> None:
         with self._uncaptured():
@@ -157,6 +169,15 @@ class Terminal:
 
     def _uncaptured(self) -> contextlib.AbstractContextManager[Any]:
         return contextlib.nullcontext() if self._capture is None else self._capture.global_and_fixture_disabled()
+
+
+def write_line(reporter: Any, text: str, **markup: bool) -> None:
+    """Write a line through pytest's reporter, at the head of a line whatever stood there before."""
+    writer = reporter._tw
+    if writer.width_of_current_line:
+        writer.line()
+    writer.line(text, **markup)
+    writer.flush()
 
 
 def clock_text(seconds: float) -> str:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.pytest_plugin import options as command_line
 from fusion_bench.pytest_plugin.node_ids import case_id_of
 from fusion_bench.pytest_plugin.parametrize import case_of
 

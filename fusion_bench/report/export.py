@@ -26,10 +26,8 @@ def to_csv(board: Board) -> str:
     writer.writerow(["rank", "algorithm", "kind", *board.tasks, *side])
     for row in board.rows:
         low, high = row.interval or (None, None)
-        writer.writerow(
-            [row.rank, row.name, row.kind, *(row.accuracy.get(task) for task in board.tasks)]
-            + [row.mean, row.normalized, low, high, row.seconds, row.memory_mb, " ".join(row.data_access)]
-        )
+        values = [row.mean, row.normalized, low, high, row.seconds, row.memory_mb, " ".join(row.data_access)]
+        writer.writerow([row.rank, row.name, row.kind, *map(row.accuracy.get, board.tasks), *values])
     return out.getvalue()
 
 

@@ -6,22 +6,35 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def headline(result: Mapping[str, Any]) -> str:
+def mean_text(result: Mapping[str, Any]) -> str:
+    """The mean accuracy of a result.
+
+    Example:
+        >>> mean_text({"metrics": {"accuracy/mean": 0.6123}})
+        '61.2 %'
+    """
+    return f"{100 * result['metrics']['accuracy/mean']:4.1f} %"
+
+
+def headline(result: Mapping[str, Any], *, short: bool = False) -> str:
     """Mean accuracy, its share of the experts', and the seconds it took.
 
     Example:
-        >>> headline({"metrics": {"accuracy/mean": 0.6123, "normalized/mean": 0.8, "cost/fusion_seconds": 1.0,
-        ...                       "cost/evaluation_seconds": 2.5}})
+        >>> result = {"metrics": {"accuracy/mean": 0.6123, "normalized/mean": 0.8, "cost/fusion_seconds": 1.0,
+        ...                       "cost/evaluation_seconds": 2.5}}
+        >>> headline(result)
         '61.2 %   80.0 % of experts    3.5 s'
+        >>> headline(result, short=True)
+        '61.2 %    3.5 s'
         >>> headline({"metrics": {"accuracy/mean": 0.6123}, "resumed": True})
         '61.2 %   reused'
     """
     metrics = result["metrics"]
-    parts = [f"{100 * metrics['accuracy/mean']:4.1f} %"]
-    if "normalized/mean" in metrics:
-        parts.append(f"{100 * metrics['normalized/mean']:5.1f} % of experts")
+    text = mean_text(result)
+    if "normalized/mean" in metrics and not short:
+        text += f"  {100 * metrics['normalized/mean']:5.1f} % of experts"
     if result.get("resumed"):
-        parts.append("reused")
+        text += "   reused"
     elif "cost/fusion_seconds" in metrics:
-        parts.append(f"{metrics['cost/fusion_seconds'] + metrics['cost/evaluation_seconds']:5.1f} s")
-    return "  ".join(part if i == 0 else (part if part[0] == " " else f" {part}") for i, part in enumerate(parts))
+        text += f"  {metrics['cost/fusion_seconds'] + metrics['cost/evaluation_seconds']:5.1f} s"
+    return text

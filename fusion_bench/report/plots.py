@@ -1,6 +1,6 @@
 """Figures of results: one case against its bounds, and methods against each other.
 
-They are drawn on `matplotlib.figure.Figure` objects, never through pyplot, so nothing global is set and no window opens.
+They are drawn on `matplotlib.figure.Figure` objects, not through pyplot: nothing global is set, no window opens.
 Save them with ``figure.savefig(path)``; every format of matplotlib's Agg, SVG and PDF writers works.
 """
 
@@ -57,7 +57,8 @@ def case_figure(
     for source, marker, colour, label in ((base, "s", _BASE, "base"), (experts, "D", _EXPERT, "expert")):
         known = [(100 * source[task], y) for y, task in zip(positions, tasks, strict=True) if source and task in source]
         if known:
-            axes.scatter(*zip(*known, strict=True), marker=marker, s=34, color=colour, label=label, zorder=2)
+            x, y_of = zip(*known, strict=True)
+            axes.scatter(x, y_of, marker=marker, s=34, color=colour, label=label, zorder=2)
     values = [100 * row.accuracy[task] for task in tasks]
     axes.scatter(values, list(positions), s=64, color=_METHOD, label=row.name, zorder=3)
     for value, y in zip(values, positions, strict=True):

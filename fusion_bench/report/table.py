@@ -1,4 +1,4 @@
-"""A leaderboard as a table that fits the terminal: task columns shorten, then side columns go, before a number is cut."""
+"""A leaderboard as a table that fits the terminal: task columns shorten, side columns go, no number is cut."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class _Column:
     cell: Callable[[Row], str]
     best: str | None = None  # the board's column whose best value is highlighted
     left: bool = False
+    cuttable: bool = False
 
     def width(self, rows: Sequence[Row]) -> int:
         star = 1 if self.best else 0
@@ -40,7 +41,7 @@ def render(board: Board, *, width: int, console: Console | None = None) -> Rende
     columns, legend, gap = _fitting(board, width)
     # the box itself puts one blank between columns
     table = Table(box=SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
-    taken = sum(column.width(board.rows) for column in columns if column is not columns[1]) + gap * (len(columns) - 1)
+    taken = sum(column.width(board.rows) for column in columns if not column.cuttable) + gap * (len(columns) - 1)
     for column in columns:
         table.add_column(
             column.header,
@@ -48,7 +49,7 @@ def render(board: Board, *, width: int, console: Console | None = None) -> Rende
             no_wrap=True,
             overflow="ellipsis",
             min_width=None if column.left else column.width(board.rows),
-            max_width=max(8, width - taken) if column is columns[1] else None,  # a name may be cut, never a number
+            max_width=max(8, width - taken) if column.cuttable else None,  # a name may be cut, never a number
         )
     for row in board.rows:
         cells = []
@@ -82,7 +83,7 @@ def _fitting(board: Board, width: int) -> tuple[list[_Column], dict[str, str], i
         ({}, 1, (), 1),
     )
     for tasks, digits, side, gap in layouts:
-        columns = _columns(tasks, digits, side)
+        columns = [c for c in _columns(tasks, digits, side) if any(c.cell(row) for row in board.rows)]
         needed = sum(column.width(board.rows) for column in columns) + gap * (len(columns) - 1)
         if needed <= width:
             break
@@ -102,7 +103,7 @@ def _columns(tasks: dict[str, str], digits: int, side: Sequence[str]) -> list[_C
     }
     return [
         _Column("#", lambda row: "" if row.rank is None else str(row.rank)),
-        _Column("algorithm", lambda row: row.name, left=True),
+        _Column("algorithm", lambda row: row.name, left=True, cuttable=True),
         *(_Column(mark, _task_cell(task, digits), best=task) for task, mark in tasks.items()),
         _Column("mean", lambda row: _percent(row.mean), best="mean"),
         *(side_columns[name] for name in side),

@@ -28,7 +28,7 @@ def test_case_figure_shows_every_task_between_its_bounds(results, tmp_path):
 def test_comparison_figure_has_methods_best_first_and_references_as_lines(results):
     figure = comparison_figure(results)
     axes = figure.axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()][0] == "iso_c"
+    assert axes.get_yticklabels()[0].get_text() == "iso_c"
     assert {"pretrained 55.0", "experts 84.0"} <= set(texts(figure))
     low, high = axes.get_xlim()
     assert low < 55 < 84 < high
