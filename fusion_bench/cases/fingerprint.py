@@ -1,0 +1,34 @@
+"""A case's fingerprint: configuration, checkpoints, data, and the code that computes the result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+#: Parts of the package that no number depends on.
+_SHELL = frozenset({"cli", "pytest_plugin", "report", "tracking", "zoo", "assets", "config"})
+
+
+def fingerprint(config: Mapping[str, Any], *content: str) -> str:
+    """A hash of the resolved configuration and of the given content hashes.
+
+    Example:
+        >>> fingerprint({"a": 1}, "x") == fingerprint({"a": 1}, "x") != fingerprint({"a": 2}, "x")
+        True
+    """
+    text = json.dumps([config, list(content)], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def code_hash(package: Path | None = None) -> str:
+    """A hash of the package's Python files, but for those that only show or store results."""
+    root = package or Path(__file__).parent.parent
+    found = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root).parts
+        if parts[0] not in _SHELL:
+            found.update("/".join(parts).encode() + b"\0" + path.read_bytes() + b"\0")
+    return found.hexdigest()

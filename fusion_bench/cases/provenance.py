@@ -1,0 +1,42 @@
+"""Where a number comes from: commit, versions, machine."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+_PACKAGES = ("fusion-bench-suite", "torch", "open_clip_torch", "timm", "transformers", "datasets", "mlflow", "numpy")
+
+
+@lru_cache(maxsize=1)
+def provenance() -> dict[str, str]:
+    """Tags of every run: ``commit`` (with ``+`` where the checkout has changes), ``versions``, ``machine``."""
+    versions = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    tags = {"versions": json.dumps(versions), "machine": f"{platform.machine()} {platform.system()}"}
+    commit = _git("rev-parse", "HEAD")
+    if commit:
+        tags["commit"] = commit + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+        tags["mlflow.source.git.commit"] = commit
+    return tags
+
+
+def _git(*arguments: str) -> str:
+    """Of the checkout this package runs from; empty where it is an installed package."""
+    folder = Path(__file__).resolve().parent.parent.parent
+    if not (folder / ".git").exists():
+        return ""
+    try:
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=5, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

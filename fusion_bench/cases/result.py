@@ -1,0 +1,54 @@
+"""What a case leaves in memory and in ``report.json``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """The numbers of a finished case; everything in it is JSON.
+
+    Attributes:
+        case: algorithm, modelpool, taskpool, overrides, seed, device, id.
+        metrics: flat, as logged: ``accuracy/<task>``, ``accuracy/mean``, ``normalized/…``, ``loss/…``, ``cost/…``.
+        interval: 95 % interval of ``accuracy/mean`` over the test examples.
+        search: what was tried on the validation split: ``{"scaling": [[value, mean accuracy], …]}``.
+    """
+
+    case: dict[str, Any]
+    kind: str
+    tasks: list[str]
+    metrics: dict[str, float]
+    interval: list[float] | None
+    data_access: list[str]
+    config: dict[str, Any]
+    fingerprint: str
+    tags: dict[str, str] = field(default_factory=dict)
+    search: dict[str, Any] = field(default_factory=dict)
+    run_id: str | None = None
+    resumed: bool = False
+    schema: int = SCHEMA
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """Accuracy per task, in [0, 1]."""
+        return {task: self.metrics[f"accuracy/{task}"] for task in self.tasks}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of ``report.json``."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> CaseResult:
+        """Read what `to_dict` wrote.
+
+        Example:
+            >>> result = CaseResult({}, "merging", [], {}, None, [], {}, "f")
+            >>> CaseResult.from_dict(result.to_dict()) == result
+            True
+        """
+        return cls(**content)

@@ -1,0 +1,161 @@
+"""What the cases of one process share: loaded pools, bound tasks, logits of the pool's own models, the store."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from fusion_bench import registry
+from fusion_bench.cases.case import Case
+from fusion_bench.cases.compose import compose_case
+from fusion_bench.cases.fingerprint import code_hash
+from fusion_bench.modelpools.base import ModelPool
+from fusion_bench.progress import Progress, silent
+from fusion_bench.taskpools.base import TaskAdapter, TaskPool
+from fusion_bench.taskpools.evaluate import LogitCache, Predictions, evaluate
+
+if TYPE_CHECKING:
+    from fusion_bench.tracking.store import Store
+
+
+@dataclass
+class Bound:
+    """A model pool with a task pool bound to it."""
+
+    modelpool: ModelPool
+    taskpool: TaskPool
+    adapters: dict[str, TaskAdapter]
+    cache: LogitCache = field(default_factory=LogitCache)
+
+    def register(self) -> None:
+        """Let evaluation recognise the pool's own models, whose logits are kept."""
+        for name in self.modelpool.names:
+            model = self.modelpool.__dict__.get("_models", {}).get(name)
+            if model is not None:
+                self.cache.members[id(model)] = name
+
+    def size(self) -> int:
+        """Bytes of tensors held."""
+        states = getattr(self.modelpool, "_states", {})
+        tensors = [t for state in states.values() for t in state.values()] + list(self.cache.logits.values())
+        models = self.modelpool.__dict__.get("_models", {}).values()
+        tensors += [p for model in models for p in model.parameters()]
+        return sum(t.numel() * t.element_size() for t in tensors)
+
+
+class Session:
+    """Opened once a process; a context manager.
+
+    Args:
+        config_dir: the user's folder of YAML.
+        plugins: the user's modules.
+        tracking_uri: of the store; None for the default; ``""`` to track nothing.
+        save_models: "none", "best" or "all"; None keeps the models of small pools.
+        resume: reuse finished runs with the same fingerprint.
+        memory: bytes of models and logits kept between cases; the least recently used pool goes first. Default: a
+            quarter of the machine's memory.
+        name: tag of all runs of this session.
+    """
+
+    def __init__(
+        self,
+        *,
+        config_dir: Path | None = None,
+        plugins: Sequence[str] = (),
+        tracking_uri: str | None = None,
+        save_models: str | None = None,
+        resume: bool = False,
+        memory: int | None = None,
+        name: str | None = None,
+        source: str = "fusion_bench",
+    ) -> None:
+        import psutil
+
+        self.config_dir, self.plugins = config_dir, tuple(plugins)
+        self.save_models, self.resume, self.source = save_models, resume, source
+        self.name = name or os.environ.get("FUSION_BENCH_SESSION") or uuid.uuid4().hex[:12]
+        self.code = code_hash()
+        self._memory = memory if memory is not None else psutil.virtual_memory().total // 4
+        self._bound: OrderedDict[str, Bound] = OrderedDict()
+        self._configs: dict[Case, dict[str, Any]] = {}
+        self._uri = tracking_uri
+        self._store: Store | None = None
+
+    @property
+    def store(self) -> Store | None:
+        """The tracking store, opened at first use."""
+        if self._store is None and self._uri != "":
+            from fusion_bench.tracking import Store, locate_store
+
+            self._store = Store(locate_store(self._uri))
+        return self._store
+
+    def config(self, case: Case) -> dict[str, Any]:
+        """The composed configuration of a case."""
+        if case not in self._configs:
+            self._configs[case] = compose_case(case, config_dir=self.config_dir)
+        return self._configs[case]
+
+    def bound(self, case: Case) -> Bound:
+        """The case's pools, loaded once and kept under the memory bound."""
+        config = self.config(case)
+        key = json.dumps([case.modelpool, case.taskpool, config["modelpool"], config["taskpool"]], sort_keys=True)
+        if key not in self._bound:
+            modelpool = self._build("modelpool", config, case.modelpool)
+            taskpool = self._build("taskpool", config, case.taskpool)
+            self._bound[key] = Bound(modelpool, taskpool, dict(taskpool.bind(modelpool)))
+        self._bound.move_to_end(key)
+        self._make_room()
+        return self._bound[key]
+
+    def _build(self, group: str, config: dict[str, Any], name: str) -> Any:
+        return registry.build(group, {"name": name, **config[group]}, plugins=self.plugins)
+
+    def _make_room(self) -> None:
+        while len(self._bound) > 1 and sum(bound.size() for bound in self._bound.values()) > self._memory:
+            self._bound.popitem(last=False)
+
+    def modelpool(self, case: Case) -> ModelPool:
+        """The case's model pool."""
+        return self.bound(case).modelpool
+
+    def taskpool(self, case: Case) -> TaskPool:
+        """The case's task pool."""
+        return self.bound(case).taskpool
+
+    def references(self, case: Case, progress: Progress = silent) -> tuple[dict[str, Predictions], dict[str, Predictions]]:
+        """What base and experts (each on its own task) predict on the test split; their logits are kept.
+
+        Tasks without an expert of their name are left out of the second.
+        """
+        bound = self.bound(case)
+        pool = bound.modelpool
+        base = pool.model("base")
+        own = {task: pool.model(task) for task in bound.taskpool.tasks if task in pool.expert_names}
+        bound.register()
+        device = case.device
+        low = evaluate(base, bound.adapters, progress=progress, cache=bound.cache, device=device)
+        high: dict[str, Predictions] = {}
+        for task, model in own.items():
+            high |= evaluate(model, bound.adapters, tasks=[task], progress=progress, cache=bound.cache, device=device)
+        return low, high
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._bound.clear()
+        self._store = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
