@@ -110,7 +110,7 @@ def note(result: CaseResult) -> str:
 def _figure(result: CaseResult, bound: Bound, folder: Path) -> None:
     from fusion_bench.report.plots import case_figure
 
-    base = _accuracies(bound, {task: "base" for task in result.tasks})
+    base = _accuracies(bound, dict.fromkeys(result.tasks, "base"))
     experts = _accuracies(bound, {task: task for task in result.tasks})
     figure = case_figure(result.to_dict(), base=base, experts=experts)
     figure.savefig(folder / "accuracy.png", dpi=110, bbox_inches="tight")

@@ -44,7 +44,7 @@ def matrix(
         "modelpool": _select("modelpool", modelpools, read["modelpool"]) if modelpools else _default(read["modelpool"]),
         "taskpool": _select("taskpool", taskpools, read["taskpool"]) if taskpools else sorted(read["taskpool"]),
     }
-    choices = list(itertools.product(*map(_choices, overrides)))
+    combinations = list(itertools.product(*map(choices, overrides)))
     cases = []
     for modelpool in chosen["modelpool"]:
         pool = read["modelpool"][modelpool]
@@ -57,7 +57,7 @@ def matrix(
                 needs = [need for need in dict.fromkeys(needs) if need not in pool.get("provides", ())]
                 if "multitask" in needs:
                     continue  # not a matter of the machine: this pool has no such model
-                for choice in choices:
+                for choice in combinations:
                     if all(_has_field(override, config) for override in choice):
                         cases.append(
                             Case(algorithm, modelpool, taskpool, choice, seed, device, config["kind"], tuple(needs))
@@ -92,11 +92,11 @@ def _default(pools: dict[str, dict[str, Any]]) -> list[str]:
     return [name for name, config in sorted(pools.items()) if config.get("default")]
 
 
-def _choices(override: str) -> list[str]:
+def choices(override: str) -> list[str]:
     """One override a value: commas within brackets or quotes belong to the value.
 
     Example:
-        >>> _choices("algorithm.weights=[1,2],[3,4]")
+        >>> choices("algorithm.weights=[1,2],[3,4]")
         ['algorithm.weights=[1,2]', 'algorithm.weights=[3,4]']
     """
     key, equals, text = override.partition("=")

@@ -130,7 +130,9 @@ class Session:
         """The case's task pool."""
         return self.bound(case).taskpool
 
-    def references(self, case: Case, progress: Progress = silent) -> tuple[dict[str, Predictions], dict[str, Predictions]]:
+    def references(
+        self, case: Case, progress: Progress = silent
+    ) -> tuple[dict[str, Predictions], dict[str, Predictions]]:
         """What base and experts (each on its own task) predict on the test split; their logits are kept.
 
         Tasks without an expert of their name are left out of the second.

@@ -28,9 +28,7 @@ def wilson_interval(correct: int, n: int, *, level: float = 0.95) -> tuple[float
     return float(interval.low), float(interval.high)
 
 
-def mean_accuracy_interval(
-    per_task_correct: Mapping[str, ArrayLike], *, level: float = 0.95
-) -> tuple[float, float]:
+def mean_accuracy_interval(per_task_correct: Mapping[str, ArrayLike], *, level: float = 0.95) -> tuple[float, float]:
     """Interval of the unweighted mean of task accuracies, stratified by task.
 
     x̄ ± z · √(Σ_t s_t² / n_t) / T with s_t² the unbiased variance of task t's 0/1 outcomes; cut to [0, 1].

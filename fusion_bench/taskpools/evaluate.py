@@ -92,9 +92,7 @@ def evaluate(
     return results
 
 
-def _combined(
-    model: nn.Module, adapter: TaskAdapter, split: str, cache: LogitCache | None, device: str
-) -> Tensor:
+def _combined(model: nn.Module, adapter: TaskAdapter, split: str, cache: LogitCache | None, device: str) -> Tensor:
     if isinstance(model, Ensemble):
         return model.combine([_logits(member, adapter, split, cache, device) for member in model.members.values()])
     return _logits(model, adapter, split, cache, device)

@@ -130,7 +130,9 @@ class ZeroShotTask(TaskAdapter):
     def labels(self, split: str) -> Tensor:
         labels = self._split(split).labels
         if labels is None:
-            raise FusionBenchError(f"split {split!r} of {self.task} has no labels", hint="use train, validation or test")
+            raise FusionBenchError(
+                f"split {split!r} of {self.task} has no labels", hint="use train, validation or test"
+            )
         if labels.size and not 0 <= labels.min() <= labels.max() < len(self.classes):
             raise FusionBenchError(
                 f"labels of {self.task} ({split}) run from {labels.min()} to {labels.max()}, "

@@ -20,7 +20,11 @@ def ui_command(location: StoreLocation) -> str:
 
 
 def experiment_link(
-    experiment_id: str, *, session: str | None = None, charts: bool = False, root: str = f"http://127.0.0.1:{DEFAULT_PORT}"
+    experiment_id: str,
+    *,
+    session: str | None = None,
+    charts: bool = False,
+    root: str = f"http://127.0.0.1:{DEFAULT_PORT}",
 ) -> str:
     """The runs of an experiment, best mean accuracy first; of one session only where it is given.
 

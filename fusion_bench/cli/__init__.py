@@ -1,0 +1,5 @@
+"""The command ``fusion_bench``."""
+
+from fusion_bench.cli.main import main
+
+__all__ = ["main"]
