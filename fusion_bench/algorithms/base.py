@@ -13,18 +13,18 @@ A merging method is one file: a pure function on state dicts, and a class that g
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from fusion_bench.algorithms.options import Scaling
+from fusion_bench.algorithms.options import Pair, Position, Scaling, choose_pair
 from fusion_bench.models.ensemble import Ensemble
 from fusion_bench.progress import Progress, silent
-from fusion_bench.weights.state_dict import Experts, StateDict
-from fusion_bench.weights.task_vectors import add_task_vector
+from fusion_bench.weights.state_dict import Experts, StateDict, named_experts
+from fusion_bench.weights.task_vectors import add_task_vector, merge_tensors
 
 if TYPE_CHECKING:
     from fusion_bench.modelpools.base import ModelPool
@@ -92,6 +92,54 @@ class TaskVectorAlgorithm(MergingAlgorithm):
 
     def merge(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
         return add_task_vector(base, self.task_vector(base, experts), scaling=self.scaling)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathAlgorithm(MergingAlgorithm):
+    """Takes a point on a path between two models of the pool. A subclass writes ``point``.
+
+    Two models are what such a method is defined for. ``between`` names them (``base`` may be one); without it they are
+    the pool's first two experts, and further ones are not read.
+    """
+
+    t: Position = 0.5
+    between: Pair = None
+
+    @abstractmethod
+    def point(self, first: Tensor, second: Tensor) -> Tensor:
+        """The point at ``t`` between two tensors (``float64``): the first at 0, the second at 1."""
+
+    def needed(self, expert_names: Sequence[str]) -> Sequence[str]:
+        return [name for name in choose_pair(expert_names, self.between) if name != "base"]
+
+    def merge(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
+        return merge_pair(base, experts, self.point, between=self.between)
+
+
+def merge_pair(
+    base: StateDict,
+    experts: Experts | Sequence[StateDict],
+    point: Callable[[Tensor, Tensor], Tensor],
+    *,
+    between: tuple[str, str] | None,
+) -> dict[str, Tensor]:
+    """``point(first[name], second[name])`` for the floating tensors of the two chosen models; others are the base's.
+
+    Example:
+        >>> import torch
+        >>> models = {"a": {"w": torch.ones(1)}, "b": {"w": torch.zeros(1)}}
+        >>> merge_pair({"w": torch.zeros(1)}, models, lambda first, second: first - second, between=("b", "a"))
+        {'w': tensor([-1.])}
+    """
+    given = experts if isinstance(experts, Mapping) else named_experts(experts)
+    pair = choose_pair(list(given), between)
+    models = {**given, "base": base}
+    swapped = pair[0] > pair[1]  # merge_tensors hands models over in the order of their names
+
+    def rule(name: str, ends: list[Tensor]) -> Tensor:
+        return point(ends[1], ends[0]) if swapped else point(ends[0], ends[1])
+
+    return merge_tensors(base, {name: models[name] for name in pair}, rule)
 
 
 @dataclass(frozen=True, kw_only=True)

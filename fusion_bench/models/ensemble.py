@@ -52,10 +52,10 @@ def most_confident(logits: Sequence[Tensor]) -> Tensor:
         >>> most_confident([unsure, sure]).argmax(dim=-1)
         tensor([1])
     """
-    log_probabilities = torch.stack([z.log_softmax(dim=-1) for z in logits])
+    log_probabilities = torch.stack([z.double().log_softmax(dim=-1) for z in logits])  # float32 rounds 1 - 1e-8 to 1
     confidence = log_probabilities.amax(dim=-1)  # (T, B)
     best = (confidence == confidence.amax(dim=0)).int().argmax(dim=0)  # argmax of 0/1 says which is first
-    return log_probabilities[best, torch.arange(best.numel(), device=best.device)]
+    return log_probabilities[best, torch.arange(best.numel(), device=best.device)].to(logits[0].dtype)
 
 
 def elementwise_max(logits: Sequence[Tensor]) -> Tensor:

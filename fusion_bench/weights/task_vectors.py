@@ -1,7 +1,8 @@
 """Task vectors, and the two loops that turn a formula for one tensor into one for a model.
 
 A formula sees ``float64`` tensors of one name, one per expert, in the order of the experts' names; what it returns is
-rounded once, to the base's type. Differences of ``float32`` weights are exact in ``float64``, and a sum over a fixed
+rounded to the base's type, through ``float32`` where that is a half precision, so that a half-precision result is the
+rounded ``float32`` result. Differences of ``float32`` weights are exact in ``float64``, and a sum over a fixed
 order has one result: fused weights do not depend on the order in which experts or tensors are listed.
 """
 
@@ -45,7 +46,7 @@ def merge_tensors(
     for name, tensor in base.items():
         if tensor.is_floating_point():
             result = rule(name, [_working(model[name], tensor) for model in models.values()])
-            merged[name] = result.to(tensor.dtype)
+            merged[name] = _rounded(_shaped(name, result, tensor), tensor.dtype)
         else:
             merged[name] = tensor.clone()
     check_finite(merged, name="the merged model")
@@ -123,16 +124,12 @@ class TaskVectors:
         """
         merged: dict[str, Tensor] = {}
         for name in self.names:
-            update = rule(name, self.deltas(name))
-            if update.shape != self.base[name].shape:
-                shapes = f"of shape {tuple(self.base[name].shape)} into {tuple(update.shape)}"
-                raise FusionBenchError(f"the merge rule turned tensor {name!r} {shapes}")
-            merged[name] = update
+            merged[name] = _shaped(name, rule(name, self.deltas(name)), self.base[name])
         return merged
 
 
 def add_task_vector(base: StateDict, vector: StateDict, *, scaling: float) -> dict[str, Tensor]:
-    """θ₀ + λ Δ, rounded once to the base's types; tensors that Δ has not are carried over.
+    """θ₀ + λ Δ, rounded to the base's types; tensors that Δ has not are carried over.
 
     An entry that does not move keeps the base's bits.
 
@@ -152,7 +149,7 @@ def add_task_vector(base: StateDict, vector: StateDict, *, scaling: float) -> di
     for name, tensor in base.items():
         if name in vector:
             step = scaling * vector[name]
-            merged[name] = torch.where(step == 0, tensor, (tensor + step).to(tensor.dtype))
+            merged[name] = torch.where(step == 0, tensor, _rounded(tensor + step, tensor.dtype))
         else:
             merged[name] = tensor.clone()
     check_finite(merged, name="the merged model")
@@ -180,6 +177,17 @@ def mean(tensors: Sequence[Tensor]) -> Tensor:
         tensor([0.5000, 0.5000])
     """
     return ordered_sum(tensors) / len(tensors)
+
+
+def _shaped(name: str, result: Tensor, like: Tensor) -> Tensor:
+    if result.shape != like.shape:
+        shapes = f"of shape {tuple(like.shape)} into {tuple(result.shape)}"
+        raise FusionBenchError(f"the merge rule turned tensor {name!r} {shapes}")
+    return result
+
+
+def _rounded(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return tensor.clone() if dtype == torch.float64 else tensor.float().to(dtype)  # a rule may return its input
 
 
 def _working(tensor: Tensor, like: Tensor) -> Tensor:
