@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-
-from fusion_bench.pytest_plugin import options as command_line
 
 if TYPE_CHECKING:
     from fusion_bench.algorithms.base import Algorithm
@@ -51,9 +49,13 @@ def tracked_run(case: Case, fusion_session: Session, request: pytest.FixtureRequ
 
 
 @pytest.fixture
-def algorithm(case: Case, pytestconfig: pytest.Config) -> Algorithm:
-    """The case's algorithm, with its overrides, built and validated."""
-    built: Algorithm = _build("algorithm", case, pytestconfig)
+def algorithm(case: Case, fusion_session: Session) -> Algorithm:
+    """The case's algorithm with its overrides and seed, validated; fields left to a search have their defaults."""
+    from fusion_bench import registry
+
+    fields = fusion_session.config(case)["algorithm"]
+    seed = {"seed": case.seed} if "seed" in fields else {}
+    built: Algorithm = registry.build("algorithm", {**seed, **fields}, plugins=fusion_session.plugins)
     return built
 
 
@@ -67,10 +69,3 @@ def modelpool(case: Case, fusion_session: Session) -> ModelPool:
 def taskpool(case: Case, fusion_session: Session) -> TaskPool:
     """The case's task pool, loaded once per process."""
     return fusion_session.taskpool(case)
-
-
-def _build(group: str, case: Case, config: pytest.Config) -> Any:
-    from fusion_bench import registry
-
-    options = command_line.read(config)
-    return registry.build(group, getattr(case, group), config_dir=options.config_dir, plugins=options.plugins)

@@ -1,18 +1,25 @@
-"""The tracking store, made ready by the controller before the first case starts, and opened by each process."""
+"""The tracking store: made ready by the controller before the first case starts, then opened by each process."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import shlex
+import uuid
+from collections.abc import Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.pytest_plugin import options as command_line
 from fusion_bench.pytest_plugin.node_ids import case_id_of
 from fusion_bench.pytest_plugin.parametrize import case_of
 
 if TYPE_CHECKING:
     from fusion_bench.cases import Session
+    from fusion_bench.tracking import Store, StoreLocation
+
+PLUGIN_NAME = "fusion_bench.store"
+_SESSION = "fusion_bench_session"
 
 
 def plugin(config: pytest.Config) -> object:
@@ -23,7 +30,14 @@ def plugin(config: pytest.Config) -> object:
 class _Store:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._ready = False
+        self.ready: Store | None = None
+        given: dict[str, Any] = getattr(config, "workerinput", {})
+        # one name for all runs of this session, whatever worker they run on
+        self.session_name: str = given.get(_SESSION) or uuid.uuid4().hex[:12]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        node.workerinput[_SESSION] = self.session_name
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -39,25 +53,71 @@ class _Store:
             self._prepare()
 
     def _prepare(self) -> None:
-        if self._ready or hasattr(self._config, "workerinput"):
+        if self.ready is not None or hasattr(self._config, "workerinput"):
             return
-        self._ready = True
         try:
-            prepare(self._config)
+            self.ready = prepare(self._config)
         except FusionBenchError as error:
             raise pytest.UsageError(f"fusion_bench: {error}") from error
 
 
-def prepare(config: pytest.Config) -> None:
-    """Create or probe the store that the options name."""
-    raise NotImplementedError
+def location(config: pytest.Config) -> StoreLocation:
+    """The store that the options name, else the environment, else ``mlruns/`` of the project the tests belong to."""
+    from fusion_bench.tracking import locate_store
+
+    uri = command_line.read(config).tracking_uri
+    # a URI is typed where the user stands; without one, the tests' project decides and not the working directory
+    return locate_store(uri, start=config.invocation_params.dir if uri else config.rootpath)
+
+
+def prepare(config: pytest.Config) -> Store:
+    """Create the store or probe it, and close the runs that dead processes left open.
+
+    Raises:
+        FusionBenchError: the store cannot be used.
+    """
+    from fusion_bench.tracking import Store
+    from fusion_bench.tracking.sweep import close_stale_runs
+
+    store = Store(location(config))
+    close_stale_runs(store)
+    return store
 
 
 def open_session(config: pytest.Config) -> Session:
-    """What the cases of this process share."""
-    raise NotImplementedError
+    """What the cases of this process share; a context manager."""
+    from fusion_bench.cases import Session
+
+    options = command_line.read(config)
+    role: Any = config.pluginmanager.get_plugin(PLUGIN_NAME)
+    return Session(
+        config_dir=options.config_dir,
+        plugins=options.plugins,
+        tracking_uri=location(config).uri,
+        save_models=options.save_models,
+        resume=options.resume,
+        name=role.session_name,
+        source=shlex.join(["pytest", *config.invocation_params.args]),
+    )
 
 
-def closing_lines(config: pytest.Config) -> list[str]:
-    """Where the runs are, and how to open them."""
-    return []
+def closing_lines(config: pytest.Config, experiments: Iterable[str]) -> list[str]:
+    """Where the runs are, the line that opens them, and a link to each experiment's runs of this session."""
+    from fusion_bench.tracking import experiment_link, ui_command
+
+    role: Any = config.pluginmanager.get_plugin(PLUGIN_NAME)
+    store: Store | None = role.ready
+    if store is None:
+        return []
+    remote = store.location.is_remote
+    lines = [f"MLflow runs: {store.location.uri}"]
+    if not remote:
+        lines.append(f"open them:   {ui_command(store.location)}")
+    for name in dict.fromkeys(experiments):
+        experiment, session = store.experiment(name), role.session_name
+        if remote:
+            link = experiment_link(experiment, session=session, root=store.location.uri.rstrip("/"))
+        else:
+            link = experiment_link(experiment, session=session)
+        lines.append(f"{name}: {link}")
+    return lines

@@ -49,7 +49,7 @@ class _Summary:
         if self._results and terminalreporter.verbosity >= -1:
             terminalreporter.ensure_newline()
             write_leaderboards(terminalreporter, self._results)
-            write_links(terminalreporter, self._config)
+            write_links(terminalreporter, self._config, self._results)
         elif self._deselected and not self._selected:
             self._suggest(terminalreporter)
 
@@ -90,9 +90,10 @@ def write_leaderboards(terminalreporter: Any, found: list[dict[str, Any]]) -> No
         console.print(render(board, width=writer.fullwidth, console=console))
 
 
-def write_links(terminalreporter: Any, config: pytest.Config) -> None:
+def write_links(terminalreporter: Any, config: pytest.Config, found: list[dict[str, Any]]) -> None:
     """Where the runs are and the line that opens them."""
     from fusion_bench.pytest_plugin import store
 
-    for line in store.closing_lines(config):
+    experiments = [f"{result['case']['modelpool']}/{result['case']['taskpool']}" for result in found]
+    for line in store.closing_lines(config, experiments):
         terminalreporter.write_line(line)

