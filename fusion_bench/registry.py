@@ -116,7 +116,7 @@ def resolve_class(group: str, type_name: str, *, plugins: Sequence[str] = ()) ->
     if type_name.isidentifier() and importlib.util.find_spec(f"{package}.{type_name}") is not None:
         return _only_class(importlib.import_module(f"{package}.{type_name}"), base)
     for point in entry_points(group=package, name=type_name):
-        return point.load()  # type: ignore[no-any-return]
+        return point.load()
     for plugin in plugins:
         module = _plugin_module(plugin)
         if module.__name__.rpartition(".")[2] == type_name:

@@ -16,17 +16,20 @@ _PACKAGES = ("fusion-bench-suite", "torch", "open_clip_torch", "timm", "transfor
 def provenance() -> dict[str, str]:
     """Tags of every run: ``commit`` (with ``+`` where the checkout has changes), ``versions``, ``machine``."""
     versions = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
+    versions |= {name: found for name in _PACKAGES if (found := _version(name))}
     tags = {"versions": json.dumps(versions), "machine": f"{platform.machine()} {platform.system()}"}
     commit = _git("rev-parse", "HEAD")
     if commit:
         tags["commit"] = commit + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
         tags["mlflow.source.git.commit"] = commit
     return tags
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def _git(*arguments: str) -> str:

@@ -54,7 +54,9 @@ def record(
     params = flat({key: {k: v for k, v in part.items() if k != "search"} if isinstance(part, dict) else part
                    for key, part in result.config.items()})  # fmt: skip
     run.log(result.metrics, {**params, "algorithm": result.case["algorithm"]}, {"mlflow.note.content": note(result)})
-    headline = {name: result.metrics[name] for name in ("accuracy/mean", "normalized/mean") if name in result.metrics}
+    headline: dict[str, float] = {
+        name: result.metrics[name] for name in ("accuracy/mean", "normalized/mean") if name in result.metrics
+    }
     run.model(result.case["algorithm"], headline, {"kind": result.kind})
     return result
 

@@ -115,7 +115,7 @@ def _compute(
     start = time.perf_counter()
     for adapter in adapters.values():  # text heads and decoded images belong to loading, once a session
         adapter.size("test")
-    base, experts = session.references(case, progress)
+    _, experts = session.references(case, progress)
     loading += time.perf_counter() - start
     with PeakMemory() as memory:
         searching, search = 0.0, None
@@ -178,7 +178,7 @@ def _search(
     def score(values: dict[str, Any]) -> float:
         nonlocal done
         progress("search on validation", done, total)
-        candidate = dataclasses.replace(algorithm, **values)  # type: ignore[type-var]
+        candidate = dataclasses.replace(algorithm, **values)
         model = candidate.run(bound.modelpool)
         found = evaluate(model, bound.adapters, split="validation", device=case.device)
         done += 1
@@ -186,7 +186,7 @@ def _search(
         return float(np.mean([p.accuracy for p in found.values()]))
 
     search = grid_search(grid, score)
-    return dataclasses.replace(algorithm, **search.best), search  # type: ignore[type-var]
+    return dataclasses.replace(algorithm, **search.best), search
 
 
 def summary(predictions: Mapping[str, Predictions], experts: Mapping[str, float]) -> dict[str, float]:

@@ -33,9 +33,9 @@ def grid_search(grid: Mapping[str, Sequence[Any]], score: Callable[[dict[str, An
         >>> grid_search({"scaling": [0.1, 0.2, 0.3]}, lambda values: -abs(values["scaling"] - 0.2)).best
         {'scaling': 0.2}
     """
-    for name, values in grid.items():
-        if not isinstance(values, Sequence) or isinstance(values, str) or not values:
-            raise FusionBenchError(f"search.{name} is {values!r}", hint="give a list of values to try")
+    for name, listed in grid.items():
+        if not isinstance(listed, Sequence) or isinstance(listed, str) or not listed:
+            raise FusionBenchError(f"search.{name} is {listed!r}", hint="give a list of values to try")
     tried = []
     for combination in itertools.product(*grid.values()):
         values = dict(zip(grid, combination, strict=True))

@@ -57,11 +57,11 @@ def matrix(
                 needs = [need for need in dict.fromkeys(needs) if need not in pool.get("provides", ())]
                 if "multitask" in needs:
                     continue  # not a matter of the machine: this pool has no such model
-                for choice in combinations:
-                    if all(_has_field(override, config) for override in choice):
-                        cases.append(
-                            Case(algorithm, modelpool, taskpool, choice, seed, device, config["kind"], tuple(needs))
-                        )
+                cases += [
+                    Case(algorithm, modelpool, taskpool, choice, seed, device, config["kind"], tuple(needs))
+                    for choice in combinations
+                    if all(_has_field(override, config) for override in choice)
+                ]
     if not cases:
         raise _nothing(chosen, overrides, read)
     return cases

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fusion_bench import registry
 
 OPTIONS = (
-    "--cfg --completion --config-name --config-path --device --help --multirun --plugin --report --resume --save-models "
-    "--seed --tracking-uri --version"
+    "--cfg --completion --config-name --config-path --device --help --multirun --plugin --report --resume "
+    "--save-models --seed --tracking-uri --version"
 ).split()
 
 _SCRIPTS = {

@@ -21,8 +21,8 @@ SPLITS = ("train", "validation", "adaptation", "test")
 class Split:
     """One split: how many examples, their labels, and how to get at the pictures.
 
-    ``labels`` int64 ``(n,)`` (None where unlabelled), ``clusters`` strings ``(n,)`` (None where not given), ``classes`` the
-    names in label order where the data knows them. ``data`` holds the pictures undecoded.
+    ``labels`` int64 ``(n,)`` (None where unlabelled), ``clusters`` strings ``(n,)`` (None where not given), ``classes``
+    the names in label order where the data knows them. ``data`` holds the pictures undecoded.
     """
 
     size: int

@@ -43,7 +43,7 @@ class ModelPool(ABC):
 
     @abstractmethod
     def build(self, state: Mapping[str, Tensor]) -> nn.Module:
-        """A fresh image tower with these weights, in evaluation mode: images ``(n, 3, h, w)`` to features ``(n, d)``."""
+        """A fresh image tower with these weights, in evaluation mode: ``(n, 3, h, w)`` to features ``(n, d)``."""
 
     @abstractmethod
     def text_features(self, prompts: Sequence[str]) -> Tensor:

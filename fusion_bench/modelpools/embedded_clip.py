@@ -30,8 +30,8 @@ class _Options(BaseModel):
 class EmbeddedClip(ModelPool):
     """The pool in ``path``: ``manifest.json``, ``model.json``, ``vocabulary.txt``, ``models/*.safetensors``.
 
-    ``models/base.safetensors`` is the whole CLIP; every other file an image tower (its keys start with ``visual.``), named
-    after the task it was tuned for; ``multitask`` is the joint model. Every file is verified against the manifest.
+    ``models/base.safetensors`` is the whole CLIP; every other file an image tower (its keys start with ``visual.``),
+    named after the task it was tuned for; ``multitask`` is the joint model. Every file is verified on loading.
 
     Args:
         name: of the pool.

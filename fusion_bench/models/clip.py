@@ -49,7 +49,7 @@ def build_image_tower(vision_cfg: Mapping[str, Any], embed_dim: int) -> nn.Modul
         stem_type="patch",
         ls_init_value=None,
     )
-    return tower.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return tower.to(memory_format=torch.channels_last)
 
 
 def build_clip(config: Mapping[str, Any]) -> CLIP:
@@ -74,7 +74,7 @@ def build_clip(config: Mapping[str, Any]) -> CLIP:
     stand_in = CLIPVisionCfg(layers=1, width=64, head_width=64, patch_size=16, image_size=16)
     clip = CLIP(embed_dim, stand_in, CLIPTextCfg(**text))
     clip.visual = tower
-    return clip.eval()  # type: ignore[no-any-return]
+    return clip.eval()
 
 
 class WordTokenizer:

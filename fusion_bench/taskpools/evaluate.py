@@ -68,7 +68,8 @@ def evaluate(
 ) -> dict[str, Predictions]:
     """Run a model on a split of each task.
 
-    A model that has ``for_task(name)`` is evaluated on the variant it returns; an `Ensemble` combines its members' logits.
+    A model that has ``for_task(name)`` is evaluated on the variant it returns; an `Ensemble` combines its members'
+    logits.
 
     Args:
         tasks: some of the adapters' names; all when None.
@@ -83,7 +84,8 @@ def evaluate(
     results = {}
     for task in chosen:
         adapter = adapters[task]
-        variant = model.for_task(task) if hasattr(model, "for_task") else model
+        route = getattr(model, "for_task", None)
+        variant: nn.Module = model if route is None else route(task)
         progress(f"evaluate {task}", done, total)
         logits = _combined(variant, adapter, split, cache, device)
         results[task] = _predictions(task, logits, adapter.labels(split))

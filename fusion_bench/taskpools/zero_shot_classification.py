@@ -68,7 +68,7 @@ class ZeroShotClassification(TaskPool):
         path: str | None = None,
         batch_size: int = BATCH,
     ) -> None:
-        options = _Options(name=name, tasks=tasks, path=path, batch_size=batch_size)  # type: ignore[arg-type]
+        options = _Options(name=name, tasks=tasks, path=path, batch_size=batch_size)
         self.name, self._batch = options.name, options.batch_size
         self._manifest: Manifest | None = None
         if isinstance(options.tasks, dict):
@@ -150,7 +150,7 @@ class ZeroShotTask(TaskAdapter):
 
     @property
     def head(self) -> Tensor:
-        """Unit directions of the classes, ``(classes, d)``: the mean over templates of unit text features, made unit."""
+        """Unit directions of the classes, ``(classes, d)``: means over templates of text features, made unit."""
         if self._head is None:
             parts = [
                 F.normalize(self._pool.text_features([t.format(c) for c in self.classes]), dim=-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 import traceback
@@ -59,11 +60,11 @@ class TrackedRun:
 
         inputs = [
             DatasetInput(
-                Dataset(name=task, digest=digest[:32], source_type="local", source="{}", profile=f'{{"num_rows": {sizes[task]}}}'),
+                Dataset(task, digest[:32], "local", "{}", profile=json.dumps({"num_rows": sizes[task]})),
                 [InputTag("mlflow.data.context", "evaluation")],
             )
             for task, digest in digests.items()
-        ]  # fmt: skip
+        ]
         self._client.log_inputs(self.id, datasets=inputs)
 
     def model(self, name: str, metrics: Mapping[str, float], params: Mapping[str, Any]) -> None:

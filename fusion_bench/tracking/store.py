@@ -19,7 +19,7 @@ _PROBE_SECONDS = 5
 
 _NOTE = """Runs of `{name}`: one per algorithm, on the same models and the same examples.
 
-`accuracy/mean` is the unweighted mean over tasks on the test split, `normalized/*` is relative to the expert of the task.
+`accuracy/mean` is the unweighted mean over tasks on the test split, `normalized/*` is relative to the task's expert.
 Rows of kind `reference` (pretrained, experts, multitask) are bounds, not methods.
 """
 

@@ -29,7 +29,12 @@ def build(work: Path, out: Path, recipe: Recipe, console: Console, progress: Pro
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread per worker: measured faster than threads inside one
     stages = Stages(work, console)
     sources = Sources(work / "sources")
-    stages.run("fetched", lambda done: (sources.fetch(progress), done.touch())[1])
+
+    def fetch(done: Path) -> None:
+        sources.fetch(progress)
+        done.touch()
+
+    stages.run("fetched", fetch)
     splits = all_splits(stages, recipe, sources, progress)
     corpus = make_corpus(stages, recipe, sources, splits, progress)
     train_all(stages, recipe, corpus, splits, progress)

@@ -101,10 +101,10 @@ def _clip_art(sources: Sources, out: _Collector, rng: np.random.Generator) -> No
         words = [w for w in re.split(r"[^a-z]+", path.stem.lower()) if len(w) > 2]
         caption = " ".join([path.relative_to(root).parts[0].replace("_", " "), *words][:6])
         try:
-            image = Image.open(path)
-            if min(image.size) < 16 or image.width * image.height > 16_000_000:
+            file = Image.open(path)
+            if min(file.size) < 16 or file.width * file.height > 16_000_000:
                 continue
-            image = image.convert("RGBA")
+            image = file.convert("RGBA")
         except (OSError, ValueError, Image.DecompressionBombError):
             continue
         image.thumbnail((SIZE, SIZE), Image.Resampling.LANCZOS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +69,7 @@ def make_corpus(
     return Corpus.load(stages.run("corpus.npz", join))
 
 
-def make_concepts(corpus: Corpus, splits: dict[str, dict[str, Pictures]]) -> Concepts:
+def make_concepts(corpus: Corpus, splits: Mapping[str, Mapping[str, Pictures]]) -> Concepts:
     return build_concepts(corpus, {task: parts["shots"] for task, parts in splits.items()})
 
 

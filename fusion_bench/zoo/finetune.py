@@ -37,7 +37,7 @@ def fine_tune(
     Every step draws each of its pictures from a task chosen uniformly. AdamW, cosine to zero.
     """
     torch.manual_seed(seed)
-    model = copy.deepcopy(tower).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = copy.deepcopy(tower).train().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.rate, weight_decay=settings.weight_decay, fused=True)
     names = list(training)
     for step in range(steps):

@@ -105,7 +105,7 @@ def _captioned(tower: nn.Module, tokenizer: Any, corpus: Corpus, splits: Splits)
     return features, flat.view(len(captions), 2, -1), np.array(domains)
 
 
-def load_base(folder: Path) -> tuple[nn.Module, Any]:
+def load_base(folder: Path) -> tuple[Any, Any]:
     """The shipped base in single precision, and its tokenizer."""
     from safetensors.torch import load_file
 

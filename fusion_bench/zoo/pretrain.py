@@ -126,7 +126,7 @@ def pretrain(
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     count = sum(len(names) for names in concepts.columns.values())
-    model = Namer(tower, width, count).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = Namer(tower, width, count).to(memory_format=torch.channels_last)
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": schedule.weight_decay}, {"params": plain, "weight_decay": 0.0}]
@@ -137,7 +137,8 @@ def pretrain(
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         first = int(saved["step"])
-    began, smooth = time.monotonic(), {}
+    began = time.monotonic()
+    smooth: dict[str, float] = {}
     for step in range(first, schedule.steps):
         rng = np.random.default_rng([seed, step, rank])  # keyed, so that a resumed run draws the same batches
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))

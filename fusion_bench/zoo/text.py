@@ -8,6 +8,7 @@ domain do not end up parallel.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ def vocabulary_of(captions: Sequence[str], *, minimum: int = 5, always: Sequence
 
 
 def align_text(
-    clip: nn.Module,
+    clip: Any,
     features: Tensor,
     tokens: Tensor,
     domains: np.ndarray,
@@ -83,10 +84,10 @@ def align_text(
 
 
 @torch.inference_mode()
-def text_head(clip: nn.Module, tokenizer: object, classes: Sequence[str], templates: Sequence[str]) -> Tensor:
+def text_head(clip: Any, tokenizer: Any, classes: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Zero-shot directions ``(classes, d)``: the mean over templates of unit text features, made unit again."""
     parts = []
     for template in templates:
-        tokens = tokenizer([template.format(name) for name in classes])  # type: ignore[operator]
+        tokens = tokenizer([template.format(name) for name in classes])
         parts.append(F.normalize(clip.encode_text(tokens), dim=-1))
     return F.normalize(torch.stack(parts).mean(0), dim=-1)
