@@ -9,6 +9,7 @@ POOL = "type: embedded_clip\npath: nowhere\ntaskpools: [toy_tasks]\n"
 
 FAKES = """
 import contextlib, os
+import pytest
 import fusion_bench.cases
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.pytest_plugin import store
@@ -31,10 +32,14 @@ def run_case(case, session, progress):
         names, case.kind, ["mnist"], metrics, [mean - 0.01, mean + 0.01], ["weights"], {}, "f" * 8
     )
 
-fusion_bench.cases.run_case = run_case
-store.prepare = lambda config: None
-store.open_session = lambda config: contextlib.nullcontext()
-store.closing_lines = lambda config, experiments: ["MLflow: sqlite:///nowhere.db"]
+patch = pytest.MonkeyPatch()
+patch.setitem(vars(fusion_bench.cases), "run_case", run_case)  # an attribute lookup would import torch
+patch.setattr(store, "prepare", lambda config: None)
+patch.setattr(store, "open_session", lambda config: contextlib.nullcontext())
+patch.setattr(store, "closing_lines", lambda config, experiments: ["MLflow: sqlite:///nowhere.db"])
+
+def pytest_unconfigure():
+    patch.undo()
 """
 
 TEST = """
@@ -69,7 +74,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 
 @pytest.fixture
 def running(project: pytest.Pytester) -> pytest.Pytester:
-    """The project with cases that run in an instant; only for subprocesses, since it replaces functions."""
+    """The project with cases that run in an instant."""
     for name in ("raises", "misused"):
         write_yaml(project, "algorithm", name, ALGORITHM.format(kind="merging", more=""))
     project.makeconftest(FAKES)
@@ -90,5 +95,10 @@ def collect(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
 
 
 def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
-    """Run in a process of its own."""
+    """Run in this process."""
+    return pytester.runpytest_inprocess(*QUICK, "--fb-config-path", "conf", *args)
+
+
+def run_apart(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
+    """Run in a process of its own, for what starts workers."""
     return pytester.runpytest_subprocess(*QUICK, "--fb-config-path", "conf", *args)
