@@ -69,6 +69,16 @@ def test_rules_see_experts_in_the_order_of_names():
     assert float(merge_tensors(base, experts, lambda name, t: t[0])["w"]) == 1
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_rule_that_returns_its_input_does_not_alias_it(dtype):
+    state = {"w": torch.zeros(2, dtype=dtype), "n": torch.tensor(1)}
+    merged = merge_tensors(state, [state], lambda name, t: t[0])
+    merged["w"].fill_(5)
+    merged["n"].fill_(5)
+    assert state["w"].tolist() == [0, 0]
+    assert int(state["n"]) == 1
+
+
 def test_sums_leave_their_terms_alone():
     terms = [torch.ones(2), torch.ones(2)]
     assert ordered_sum(terms).tolist() == [2, 2]
