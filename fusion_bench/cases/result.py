@@ -16,6 +16,7 @@ class CaseResult:
         case: algorithm, modelpool, taskpool, overrides, seed, device, id.
         metrics: flat, as logged: ``accuracy/<task>``, ``accuracy/mean``, ``normalized/…``, ``loss/…``, ``cost/…``.
         interval: 95 % interval of ``accuracy/mean`` over the test examples.
+        references: accuracy per task of the bounds, ``pretrained`` and ``experts``, on the same examples.
         search: what was tried on the validation split: ``{"scaling": [[value, mean accuracy], …]}``.
     """
 
@@ -28,6 +29,7 @@ class CaseResult:
     config: dict[str, Any]
     fingerprint: str
     tags: dict[str, str] = field(default_factory=dict)
+    references: dict[str, dict[str, float]] = field(default_factory=dict)
     search: dict[str, Any] = field(default_factory=dict)
     run_id: str | None = None
     resumed: bool = False

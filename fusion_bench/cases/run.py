@@ -161,6 +161,10 @@ def _compute(
         config=final,
         fingerprint=mark,
         tags=tags,
+        references={
+            name: {task: p.accuracy for task, p in found.items()}
+            for name, found in (("pretrained", base), ("experts", experts))
+        },
         search=search.to_dict() if search else {},
         run_id=run_id,
     )

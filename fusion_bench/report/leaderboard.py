@@ -66,7 +66,8 @@ def leaderboards(results: Iterable[Mapping[str, Any]]) -> list[Board]:
     """One board per model pool and task pool, in the order the pools appear.
 
     Args:
-        results: case results as dictionaries (`CaseResult.to_dict`, or the content of a ``report.json``).
+        results: case results as dictionaries (`CaseResult.to_dict`, or the content of a ``report.json``). The base and
+            the experts get a row even where they were no cases, from what every case measured of them.
 
     Example:
         >>> def result(name, kind, a, b):
@@ -88,7 +89,9 @@ def leaderboards(results: Iterable[Mapping[str, Any]]) -> list[Board]:
 
 def _board(modelpool: str, taskpool: str, results: Sequence[Mapping[str, Any]]) -> Board:
     tasks = tuple(dict.fromkeys(task for result in results for task in result["tasks"]))
-    rows = sorted((_row(result) for result in results), key=lambda row: (-_sortable(row.mean), row.name))
+    found = [_row(result) for result in results]
+    found += _bounds(results, {row.name for row in found}, tasks)
+    rows = sorted(found, key=lambda row: (-_sortable(row.mean), row.name))
     ranked, rank = [], 0
     for row in rows:
         if not row.is_reference:
@@ -118,6 +121,28 @@ def _row(result: Mapping[str, Any]) -> Row:
         memory_mb=metrics.get("cost/peak_memory_mb"),
         data_access=tuple(result.get("data_access", ())),
     )
+
+
+def _bounds(results: Sequence[Mapping[str, Any]], present: set[str], tasks: Sequence[str]) -> list[Row]:
+    """Rows for the references that were measured along with a case and were no cases themselves."""
+    references = {name: values for result in results for name, values in result.get("references", {}).items()}
+    rows = []
+    for name, accuracy in references.items():
+        # a mean over fewer tasks would be no bound for the others
+        if name in present or not set(accuracy) >= set(tasks):
+            continue
+        experts = references.get("experts", {})
+        known = [accuracy[task] / experts[task] for task in tasks if experts.get(task)]
+        rows.append(
+            Row(
+                name=name,
+                kind=REFERENCE,
+                accuracy={task: accuracy[task] for task in tasks},
+                mean=sum(accuracy[task] for task in tasks) / len(tasks),
+                normalized=sum(known) / len(known) if len(known) == len(tasks) else None,
+            )
+        )
+    return rows
 
 
 def row_name(case: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from fusion_bench.report.leaderboard import leaderboards, row_name
-from tests.report.conftest import make_result
+from tests.report.conftest import TASKS, make_result
 
 
 def test_rows_are_sorted_by_mean_and_reference_rows_have_no_rank(results):
@@ -65,6 +65,25 @@ def test_a_task_that_one_case_lacks_keeps_its_column(results):
     short["metrics"] = {k: v for k, v in short["metrics"].items() if k != "accuracy/icons"}
     (board,) = leaderboards([short, *results])
     assert len(board.tasks) == 8
+
+
+def test_bounds_are_there_though_they_were_no_cases():
+    references = {"pretrained": dict.fromkeys(TASKS, 0.4), "experts": dict.fromkeys(TASKS, 0.8)}
+    (board,) = leaderboards([{**make_result("ties", "merging", 0.6), "references": references}])
+    assert [(row.name, row.rank, round(row.mean, 6)) for row in board.rows] == [
+        ("experts", None, 0.8),
+        ("ties", 1, 0.6),
+        ("pretrained", None, 0.4),
+    ]
+    assert board.rows[0].normalized == pytest.approx(1)
+    assert board.rows[2].normalized == pytest.approx(0.5)
+
+
+def test_a_reference_that_was_a_case_is_not_shown_twice(results):
+    references = {"pretrained": dict.fromkeys(TASKS, 0.4), "experts": {"mnist": 0.9}}
+    (board,) = leaderboards([{**result, "references": references} for result in results[:4]])
+    assert [row.name for row in board.rows].count("pretrained") == 1
+    assert "experts" not in [row.name for row in board.rows]  # known for one task only: no bound for the mean
 
 
 def test_overrides_and_seed_tell_rows_apart():
