@@ -115,7 +115,7 @@ def _compute(
     start = time.perf_counter()
     for adapter in adapters.values():  # text heads and decoded images belong to loading, once a session
         adapter.size("test")
-    _, experts = session.references(case, progress)
+    base, experts = session.references(case, progress)
     loading += time.perf_counter() - start
     with PeakMemory() as memory:
         searching, search = 0.0, None
