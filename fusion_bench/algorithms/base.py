@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
@@ -50,13 +49,6 @@ class Algorithm(ABC):
     def run(self, pool: ModelPool, *, progress: Progress = silent) -> nn.Module:
         """The fused model; the pool's own models and state dicts stay as they are."""
 
-    def trial(self, pool: ModelPool) -> Callable[..., nn.Module]:
-        """What a search calls, as ``trial(option=value, ...)``: the model of ``run`` with these options.
-
-        A method that can share work between values overrides it; the models stay the same to the bit.
-        """
-        return lambda **options: replace(self, **options).run(pool)
-
 
 @dataclass(frozen=True, kw_only=True)
 class MergingAlgorithm(Algorithm):
@@ -73,27 +65,23 @@ class MergingAlgorithm(Algorithm):
         return expert_names
 
     def run(self, pool: ModelPool, *, progress: Progress = silent) -> nn.Module:
-        base, experts = self._load(pool, progress)
-        progress("merge", 0, 1)
-        merged = self.merge(base, experts)
-        progress("merge", 1, 1)
-        return pool.build(merged)
-
-    def _load(self, pool: ModelPool, progress: Progress = silent) -> tuple[StateDict, Experts]:
         names = self.needed(pool.expert_names)
         base, experts = pool.state_dict("base"), {}
         for done, name in enumerate(names):
             progress("load experts", done, len(names))
             experts[name] = pool.state_dict(name)
         progress("load experts", len(names), len(names))
-        return base, experts
+        progress("merge", 0, 1)
+        merged = self.merge(base, experts)
+        progress("merge", 1, 1)
+        return pool.build(merged)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskVectorAlgorithm(MergingAlgorithm):
     """Merges task vectors into one and takes a scaled step along it: θ = θ₀ + λ Δ. A subclass writes ``task_vector``.
 
-    A search over λ computes Δ once.
+    A search over λ computes Δ once and then calls ``add_task_vector`` per value: the same bits as ``merge``.
     """
 
     scaling: Scaling
@@ -104,21 +92,6 @@ class TaskVectorAlgorithm(MergingAlgorithm):
 
     def merge(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
         return add_task_vector(base, self.task_vector(base, experts), scaling=self.scaling)
-
-    def trial(self, pool: ModelPool) -> Callable[..., nn.Module]:
-        base, experts = self._load(pool)
-        last: TaskVectorAlgorithm | None = None
-        vector: dict[str, Tensor] = {}
-
-        def model(**options: Any) -> nn.Module:
-            nonlocal last, vector
-            chosen = replace(self, **options)
-            if last is None or replace(last, scaling=chosen.scaling) != chosen:  # an option other than λ has changed
-                vector = chosen.task_vector(base, experts)
-            last = chosen
-            return pool.build(add_task_vector(base, vector, scaling=chosen.scaling))
-
-        return model
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -164,30 +164,6 @@ def test_a_search_over_the_scaling_gives_the_bits_of_merge(name, make_models):
         assert identical(add_task_vector(base, vector, scaling=scaling), merged)
 
 
-@pytest.mark.parametrize("name", sorted(ALL))
-def test_a_trial_is_a_run_with_other_options(name, make_models, make_pool):
-    pool = make_pool(*make_models(), make_models(1)[0])
-    trial = ALL[name].trial(pool)
-    known = {field.name for field in fields(ALL[name])}
-    tries = [{"scaling": 0.4}, {"scaling": 1.1}, {"density": 0.9}, {"scaling": 0.4, "seed": 5}, {"t": 0.1}, {}]
-    for options in tries:
-        if set(options) <= known:
-            tried = trial(**options).state_dict()
-            assert identical(tried, replace(ALL[name], **options).run(pool).state_dict())
-
-
-@pytest.mark.parametrize("name", SCALED)
-def test_trials_that_differ_in_the_scaling_compute_the_task_vector_once(name, make_models, make_pool, monkeypatch):
-    calls = []
-    kind = type(ALL[name])
-    original = kind.task_vector
-    monkeypatch.setattr(kind, "task_vector", lambda *args: calls.append(1) or original(*args))
-    trial = ALL[name].trial(make_pool(*make_models()))
-    for scaling in (0.1, 0.2, 0.3):
-        trial(scaling=scaling)
-    assert len(calls) == 1
-
-
 @pytest.mark.parametrize("name", sorted(set(MERGING) - NOT_EQUIVARIANT))
 @pytest.mark.parametrize("factor", [2.0, -1.0, 0.25])
 def test_scaling_all_task_vectors_scales_the_step(name, factor, make_models):
