@@ -86,6 +86,6 @@ class ImageCache:
 def _open(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     try:
         array = np.load(path, mmap_mode="r")
-    except (FileNotFoundError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError):  # not there yet, or damaged: it is made (again)
         return None
     return array if array.shape == shape and array.dtype == np.uint8 else None

@@ -37,19 +37,27 @@ class Split:
         return self.data[index][self.image_column]
 
 
-def open_split(source: str | Path, split: str, *, image_column: str = "image", label_column: str = "label") -> Split:
+def open_split(
+    source: str | Path,
+    split: str,
+    *,
+    subset: str | None = None,
+    image_column: str = "image",
+    label_column: str = "label",
+) -> Split:
     """Open a split without decoding a picture.
 
     Args:
         source: a folder that has ``<split>.parquet``, or the id of a data set on the hub.
         split: its name.
+        subset: the configuration of a hub data set that has several.
 
     Raises:
         FusionBenchError: a file that is no Parquet, a missing column, or a hub data set that is neither in the local
             cache nor can be fetched.
     """
     folder = Path(source)
-    data = _from_parquet(folder / f"{split}.parquet") if folder.is_dir() else _from_hub(str(source), split)
+    data = _from_parquet(folder / f"{split}.parquet") if folder.is_dir() else _from_hub(str(source), split, subset)
     if image_column not in data.column_names:
         raise FusionBenchError(
             f"{source} ({split}) has no column {image_column!r}", hint=f"its columns are {', '.join(data.column_names)}"
@@ -89,11 +97,11 @@ def _from_parquet(path: Path) -> Dataset:
         raise FusionBenchError(f"cannot read {path}: {error}", hint="it is truncated or no Parquet file") from error
 
 
-def _from_hub(name: str, split: str) -> Dataset:
+def _from_hub(name: str, split: str, subset: str | None) -> Dataset:
     from datasets import load_dataset
 
     try:
-        return load_dataset(name, split=split)
+        return load_dataset(name, subset, split=split)
     except Exception as error:  # the hub's clients raise many kinds; each of them means "not here"
         raise FusionBenchError(
             f"data set {name!r} ({split}) is neither a local folder, nor cached, nor can it be fetched: "

@@ -28,6 +28,7 @@ class TaskConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     data: str
+    subset: str | None = None
     classes: tuple[str, ...] | None = None
     templates: tuple[str, ...] = ("a photo of a {}",)
     image_column: str = "image"
@@ -188,6 +189,7 @@ class ZeroShotTask(TaskAdapter):
             self._splits[split] = open_split(
                 source if source.is_dir() else self._config.data,
                 self._config.splits.get(split, split),
+                subset=self._config.subset,
                 image_column=self._config.image_column,
                 label_column=self._config.label_column,
             )

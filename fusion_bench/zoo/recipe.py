@@ -37,7 +37,7 @@ class FineTuning:
 
     steps: int = 400
     batch: int = 96
-    rate: float = 4e-4
+    rate: float = 3e-4
     weight_decay: float = 0.01
     multitask: float = 4.0
 
@@ -53,6 +53,6 @@ class Recipe:
     shots: int = 4
     held_out: int = 400
     adaptation: int = 500
-    shipped_training: int = 2500
+    shipped_training: int = 2100
     tasks: tuple[str, ...] = ("mnist", "fashion", "animals", "letters", "hangul", "radicals", "scripts", "artists")
     workers: int = 2

@@ -1,0 +1,61 @@
+"""Images are decoded once, by one process, and never left half-written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fusion_bench.datasets import ImageCache
+from fusion_bench.errors import FusionBenchError
+
+SHAPE = (3, 3, 4, 4)
+
+
+def test_filled_once_then_mapped_read_only(tmp_path: Path) -> None:
+    calls = []
+
+    def fill(out: np.ndarray) -> None:
+        calls.append(1)
+        out[:] = 7
+
+    for _ in range(2):
+        images = ImageCache(tmp_path).images("data", {"size": 4}, SHAPE, fill)
+        assert (images == 7).all()
+    assert len(calls) == 1
+    assert isinstance(images, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        images[0] = 1
+
+
+def test_another_transform_or_other_data_is_another_array(tmp_path: Path) -> None:
+    cache = ImageCache(tmp_path)
+    made = [
+        cache.images(data, {"size": size}, SHAPE, lambda out, value=value: out.fill(value))[0, 0, 0, 0]
+        for value, (data, size) in enumerate([("a", 4), ("b", 4), ("a", 5)])
+    ]
+    assert made == [0, 1, 2]
+
+
+def test_a_failing_fill_leaves_nothing(tmp_path: Path) -> None:
+    def fill(out: np.ndarray) -> None:
+        raise RuntimeError("bad picture")
+
+    with pytest.raises(RuntimeError, match="bad picture"):
+        ImageCache(tmp_path).images("data", {}, SHAPE, fill)
+    assert [p.name for p in (tmp_path / "images").iterdir() if not p.name.endswith(".lock")] == []
+
+
+def test_a_damaged_array_is_made_again(tmp_path: Path) -> None:
+    cache = ImageCache(tmp_path)
+    cache.images("data", {}, SHAPE, lambda out: out.fill(1))
+    (path,) = (tmp_path / "images").glob("*.npy")
+    path.write_bytes(path.read_bytes()[:40])
+    assert (cache.images("data", {}, SHAPE, lambda out: out.fill(2)) == 2).all()
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "images").write_text("a file in the way")
+    with pytest.raises(FusionBenchError, match="FUSION_BENCH_CACHE"):
+        ImageCache(tmp_path).images("data", {}, SHAPE, lambda out: None)
