@@ -30,7 +30,12 @@ def main(arguments: Sequence[str]) -> int:
     build.add_argument("--seed", type=int, default=0)
     build.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
     build.add_argument("--steps", type=int, help="pretraining steps, instead of the recipe's")
+    room = commands.add_parser("headroom", help="print, from the newest runs, what docs/clip_mini.md shows")
+    room.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: as for the bench)")
+    room.add_argument("--experiment", default="clip_mini/mini8", help="default: %(default)s")
     options = parser.parse_args(arguments)
+    if options.command == "headroom":
+        return _headroom(options)
     if options.name not in RECIPES:
         raise unknown_name("recipe", options.name, RECIPES)
     try:
@@ -52,4 +57,13 @@ def main(arguments: Sequence[str]) -> int:
         recipe = dataclasses.replace(recipe, pretraining=dataclasses.replace(recipe.pretraining, steps=options.steps))
     console = Console(stderr=True)
     run(options.work, options.out, recipe, console, bars(console))
+    return 0
+
+
+def _headroom(options: argparse.Namespace) -> int:
+    from fusion_bench.tracking import Store, locate_store
+    from fusion_bench.zoo.headroom import markdown, newest_predictions
+
+    found = newest_predictions(Store(locate_store(options.tracking_uri)), options.experiment)
+    print(markdown(found), end="")
     return 0
