@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ class VisionTower(nn.Module):
 class HfClip(ModelPool):
     """A pool in transformers' format.
 
-    Only the vision model (``vision_model.*``) is fused; its projection, the text tower and the tokenizer are the base's.
+    Only the vision model (``vision_model.*``) is fused; projection, text tower and tokenizer are the base's.
 
     Args:
         name: of the pool.
@@ -111,7 +112,7 @@ class HfClip(ModelPool):
             state.pop(f"{PREFIX}embeddings.position_ids", None)
             where = f"{self._sources[name]} ({name})"
             if not state:
-                raise FusionBenchError(f"{where} has no tensor named {PREFIX}*", hint="it should be a CLIP vision model")
+                raise FusionBenchError(f"{where} has no tensor {PREFIX}*", hint="it should be a CLIP vision model")
             check_finite(state, name=where)
             if name != BASE:
                 check_compatible(self.state_dict(BASE), state, name=where, base_name=f"the base {self._sources[BASE]}")
@@ -200,18 +201,19 @@ def _vision_part(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _snapshot(source: str, name: str) -> Path:
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
-    for cached in (True, False):
-        try:
-            return Path(snapshot_download(source, allow_patterns=list(_FILES), local_files_only=cached))
-        except Exception as error:  # the hub's clients raise many kinds; each of them means "not here"
-            if not cached:
-                raise FusionBenchError(
-                    f"{source!r} ({name}) is neither a folder, nor in the local cache, nor can it be fetched: "
-                    f"{type(error).__name__}",
-                    hint=f"on a machine with network: huggingface-cli download {source}",
-                ) from error
-    raise AssertionError("unreachable")
+    patterns = list(_FILES)
+    try:
+        with suppress(LocalEntryNotFoundError):
+            return Path(snapshot_download(source, allow_patterns=patterns, local_files_only=True))
+        return Path(snapshot_download(source, allow_patterns=patterns))
+    except Exception as error:  # the hub's clients raise many kinds; each of them means "not here"
+        raise FusionBenchError(
+            f"{source!r} ({name}) is neither a folder, nor in the local cache, nor can it be fetched: "
+            f"{type(error).__name__}",
+            hint=f"on a machine with network: huggingface-cli download {source}",
+        ) from error
 
 
 def _sum(path: Path) -> str:
