@@ -73,7 +73,8 @@ def elect_and_average(vectors: TaskVectors) -> dict[str, Tensor]:
         nonlocal balance
         sign = elect(deltas)
         balance += int(sign.sum())
-        if any(bool(((sign == 0) & (delta != 0)).any()) for delta in deltas):
+        cancelled = sign == 0
+        if any(bool(delta[cancelled].any()) for delta in deltas):
             undecided.append(name)  # entries cancel exactly: they wait for the majority of the whole model
         return disjoint_mean(deltas, sign)
 
@@ -106,7 +107,7 @@ def disjoint_mean(deltas: Sequence[Tensor], sign: Tensor) -> Tensor:
     total, count = torch.zeros_like(deltas[0]), torch.zeros_like(deltas[0])
     for delta in deltas:
         agrees = delta * sign > 0
-        total += torch.where(agrees, delta, 0)
+        total.addcmul_(delta, agrees.to(delta.dtype))
         count += agrees
     return total / count.clamp_min(1)
 
