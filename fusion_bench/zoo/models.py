@@ -124,7 +124,7 @@ def load_base(folder: Path) -> tuple[Any, Any]:
 def make_heads(base: Path, splits: Splits) -> tuple[dict[str, Tensor], float]:
     clip, tokenizer = load_base(base)
     heads = {
-        task: text_head(clip, tokenizer, parts["test"].classes, BY_NAME[task].templates).clone()
+        task: text_head(clip, tokenizer, parts["validation"].classes, BY_NAME[task].templates).clone()
         for task, parts in splits.items()
     }
     return heads, float(clip.logit_scale.detach().exp())
@@ -155,11 +155,17 @@ def make_experts(stages: Stages, recipe: Recipe, splits: Splits, progress: Progr
             _report(stages, name, make_expert(stages.folder, name, recipe, splits, progress))
         return
     with ProcessPoolExecutor(recipe.workers) as pool:
-        futures = {n: pool.submit(make_expert, stages.folder, n, recipe, splits) for n in names}
+        futures = {n: pool.submit(make_expert, stages.folder, n, recipe, _needed(n, splits)) for n in names}
         for name, future in sorted(futures.items(), key=lambda item: item[0] == "multitask"):
             _report(stages, name, future.result())
             done += 1
             progress("experts", done, len(splits) + 1)
+
+
+def _needed(name: str, splits: Splits) -> Splits:
+    """What a worker must be sent."""
+    tasks = list(splits) if name == "multitask" else [name]
+    return {task: {part: splits[task][part] for part in ("train", "validation")} for task in tasks}
 
 
 def _report(stages: Stages, name: str, found: Mapping[str, float]) -> None:
