@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from fusion_bench import registry
 from fusion_bench.cases.case import Case
-from fusion_bench.errors import FusionBenchError, nearest
+from fusion_bench.errors import FusionBenchError, nearest, unknown_name
 
 CONFIG_DIR = Path(__file__).parent.parent / "config"
 CONFIG_NAME = "fusion_bench"
@@ -21,7 +24,8 @@ def compose(
 
     Args:
         overrides: ``group=name`` and ``group.field=value``.
-        config_dir: the user's folder of YAML, searched first.
+        config_dir: the user's folder of YAML, searched first: a file in it hides the shipped one of that name.
+        config_name: the root configuration, in either folder.
 
     Raises:
         FusionBenchError: an unknown group, name or field, with the nearest; or a value that is no YAML.
@@ -30,38 +34,76 @@ def compose(
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
+    from hydra.initialize import get_gh_backup, restore_gh_from_backup
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     _check_names(overrides, config_dir)
-    own_root = config_dir is not None and (config_dir / f"{config_name}.yaml").is_file()
-    root = config_dir if own_root and config_dir is not None else CONFIG_DIR
-    others = [d for d in (config_dir, CONFIG_DIR) if d is not None and d != root]
-    search = [f"file://{folder.resolve()}" for folder in others]
-    paths = [f"hydra.searchpath=[{','.join(search)}]"] if search else []
+    root = root_file(config_name, config_dir)
+    others = get_gh_backup()  # a program around us may use Hydra too
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(config_dir=str(root.resolve()), version_base="1.3"):
+        with (
+            _main_folder(root, config_dir) as (folder, paths),
+            initialize_config_dir(config_dir=str(folder), version_base="1.3"),
+        ):
             composed = hydra_compose(config_name, overrides=[*paths, *overrides])
         content = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise _explained(error, overrides, config_dir) from error
     finally:
-        GlobalHydra.instance().clear()
-    return content if isinstance(content, dict) else {}  # type: ignore[return-value]
+        restore_gh_from_backup(others)
+    if not isinstance(content, dict) or not all(isinstance(content.get(group), dict) for group in registry.GROUPS):
+        raise FusionBenchError(
+            f"{root_file(config_name, config_dir)} composes no {' or no '.join(_missing(content))}",
+            hint="its defaults list names an algorithm, a modelpool and a taskpool",
+        )
+    return content  # type: ignore[return-value]
 
 
-def compose_case(case: Case, *, config_dir: Path | None = None) -> dict[str, Any]:
+def compose_case(case: Case, *, config_dir: Path | None = None, config_name: str = CONFIG_NAME) -> dict[str, Any]:
     """The configuration of a case."""
     names = [f"{group}={getattr(case, group)}" for group in registry.GROUPS]
-    if config_dir is not None:  # the user's file of a name hides the shipped one; Hydra would look in its root first
-        names = [_group_choice(group, getattr(case, group), config_dir) for group in registry.GROUPS]
-    return compose([*names, *case.overrides, f"seed={case.seed}", f"device={case.device}"], config_dir=config_dir)
+    rest = [f"++seed={case.seed}", f"++device={case.device}"]
+    return compose([*names, *case.overrides, *rest], config_dir=config_dir, config_name=config_name)
 
 
-def _group_choice(group: str, name: str, config_dir: Path) -> str:
-    registry.config_path(group, name, config_dir=config_dir)
-    return f"{group}={name}"
+def root_file(config_name: str, config_dir: Path | None = None) -> Path:
+    """The file of a root configuration; the user's folder first.
+
+    Example:
+        >>> root_file("fusion_bench").name
+        'fusion_bench.yaml'
+    """
+    folders = [folder for folder in (config_dir, CONFIG_DIR) if folder is not None]
+    for folder in folders:
+        path = folder / f"{config_name}.yaml"
+        if path.is_file():
+            return path
+    known = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+    raise unknown_name("root configuration", config_name, known)
+
+
+@contextmanager
+def _main_folder(root: Path, config_dir: Path | None) -> Iterator[tuple[Path, list[str]]]:
+    """Hydra's main folder, and the override that names the others.
+
+    Hydra looks in the main folder first and wants the root configuration there. With a folder of the user's, which
+    seldom has one, a copy of the root stands alone in the main folder: so the user's files come before the shipped.
+    """
+    if config_dir is None:
+        yield CONFIG_DIR, []
+        return
+    folders = [str(folder).replace("\\", "\\\\").replace("'", "\\'") for folder in (config_dir.resolve(), CONFIG_DIR)]
+    listed = ",".join(f"'file://{folder}'" for folder in folders)
+    with tempfile.TemporaryDirectory(prefix="fusion_bench-") as name:
+        shutil.copy(root, Path(name) / root.name)
+        yield Path(name), [f"hydra.searchpath=[{listed}]"]
+
+
+def _missing(content: Any) -> list[str]:
+    given = content if isinstance(content, dict) else {}
+    return [group for group in registry.GROUPS if not isinstance(given.get(group), dict)]
 
 
 def _check_names(overrides: Sequence[str], config_dir: Path | None) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,29 @@ def fingerprint(config: Mapping[str, Any], *content: str) -> str:
     """
     text = json.dumps([config, list(content)], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def plugin_hash(classes: Iterable[type]) -> str:
+    """A hash of the code behind classes that are not this package's: a user's plugin changes results too.
+
+    It covers the class's file, and where that lies in a package, all Python files beside and below it.
+
+    Example:
+        >>> from fusion_bench.cases.case import Case
+        >>> plugin_hash([Case])
+        ''
+    """
+    files: set[Path] = set()
+    for cls in classes:
+        if cls.__module__.partition(".")[0] != "fusion_bench":
+            path = Path(inspect.getfile(cls))
+            files |= set(path.parent.rglob("*.py")) if "." in cls.__module__ else {path}
+    if not files:
+        return ""
+    found = hashlib.sha256()
+    for path in sorted(files):
+        found.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return found.hexdigest()
 
 
 def code_hash(package: Path | None = None) -> str:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 _PACKAGES = ("fusion-bench-suite", "torch", "open_clip_torch", "timm", "transformers", "datasets", "mlflow", "numpy")
 
 
-@lru_cache(maxsize=1)
 def provenance() -> dict[str, str]:
     """Tags of every run: ``commit`` (with ``+`` where the checkout has changes), ``versions``, ``machine``."""
     versions = {"python": platform.python_version()}

@@ -12,21 +12,26 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from fusion_bench import registry
 from fusion_bench.cases.result import CaseResult
 from fusion_bench.cases.session import Bound, Session
-from fusion_bench.models.ensemble import Ensemble, TaskRouted
+from fusion_bench.cases.storage import is_new, keeps, model_bytes
 from fusion_bench.taskpools.evaluate import Predictions
 from fusion_bench.tracking.run import TrackedRun, flat
+
+#: Keys that say which cases there are, not what this one did: constant columns in the UI.
+_UNLOGGED = registry.DESCRIPTION - {"type", "kind"}
 
 if TYPE_CHECKING:
     from torch import nn
 
-#: Models below this many parameters are kept without being asked for.
-_SMALL = 12_000_000
+    from fusion_bench.modelpools.base import ModelPool
+    from fusion_bench.tracking.store import Store
 
 
 def record(
     run: TrackedRun,
+    store: Store,
     result: CaseResult,
     model: nn.Module,
     predictions: Mapping[str, Predictions],
@@ -34,30 +39,44 @@ def record(
     bound: Bound,
     began: float,
 ) -> CaseResult:
-    """Log everything; returns the result with the harness's own time filled in."""
-    started = time.perf_counter()
+    """Log everything; returns the result with the harness's own time filled in.
+
+    Args:
+        began: when the case began (`time.perf_counter`). What was neither loading, searching, fusing nor evaluating
+            since then is the harness's time, but for the last two calls, which store it.
+    """
+    adapters = bound.adapters
     with tempfile.TemporaryDirectory(prefix="fusion_bench-") as name:
         folder = Path(name)
         table(predictions).to_parquet(folder / "predictions.parquet", index=False)
-        if keeps_model(model, session.save_models):
+        kept, rivals = _keeping(store, result, model, session, bound.modelpool)
+        if kept:
             bound.modelpool.save(model, folder / "model")
         _figure(result, bound, folder)
-        adapters = bound.adapters
-        run.datasets(
-            {task: adapters[task].data_hash("test") for task in predictions},
-            {task: adapters[task].size("test") for task in predictions},
-        )
-        spent = result.metrics["cost/harness_seconds"] + time.perf_counter() - started
-        result = dataclasses.replace(result, metrics={**result.metrics, "cost/harness_seconds": spent})
-        (folder / "report.json").write_text(json.dumps(result.to_dict(), indent=1) + "\n")
         run.artifacts(folder)
-    params = flat({key: {k: v for k, v in part.items() if k != "search"} if isinstance(part, dict) else part
-                   for key, part in result.config.items()})  # fmt: skip
-    run.log(result.metrics, {**params, "algorithm": result.case["algorithm"]}, {"mlflow.note.content": note(result)})
+    run.datasets(
+        {task: adapters[task].data_hash("test") for task in predictions},
+        {task: adapters[task].size("test") for task in predictions},
+    )
     headline: dict[str, float] = {
         name: result.metrics[name] for name in ("accuracy/mean", "normalized/mean") if name in result.metrics
     }
     run.model(result.case["algorithm"], headline, {"kind": result.kind})
+    work = sum(result.metrics[f"cost/{part}_seconds"] for part in ("loading", "search", "fusion", "evaluation"))
+    spent = time.perf_counter() - began - work
+    result = dataclasses.replace(result, metrics={**result.metrics, "cost/harness_seconds": spent})
+    with tempfile.TemporaryDirectory(prefix="fusion_bench-") as name:
+        (Path(name) / "report.json").write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
+        run.artifacts(Path(name))
+    config = {k: v for k, v in result.config.items() if k not in registry.GROUPS}
+    for group in registry.GROUPS:
+        config[group] = {k: v for k, v in result.config[group].items() if k not in _UNLOGGED}
+    params = {**flat(config), **{group: result.case[group] for group in registry.GROUPS}}
+    tags = {"mlflow.note.content": note(result), "data_access": ", ".join(result.data_access)}
+    run.log(result.metrics, params, {**tags, "model": "kept"} if kept else tags)
+    for rival in rivals:
+        store.remove_artifacts(rival, "model")
+        store.client.set_tag(rival, "model", f"given up for {run.id}")
     return result
 
 
@@ -81,11 +100,19 @@ def table(predictions: Mapping[str, Predictions]) -> pd.DataFrame:
     )
 
 
-def keeps_model(model: nn.Module, save_models: str | None) -> bool:
-    """Whether the fused model is written: one model of the pool's architecture, small or asked for."""
-    if isinstance(model, Ensemble | TaskRouted) or save_models == "none":
-        return False  # their members are the pool's own files
-    return save_models == "all" or sum(p.numel() for p in model.parameters()) < _SMALL
+def _keeping(
+    store: Store, result: CaseResult, model: nn.Module, session: Session, pool: ModelPool
+) -> tuple[bool, list[str]]:
+    """Whether the fused model is written, and the runs whose model it takes the place of ("best" only)."""
+    if not (is_new(model, pool) and keeps(session.save_models, model_bytes(pool))):
+        return False, []
+    if session.save_models != "best":
+        return True, []
+    earlier = store.with_model(f"{result.case['modelpool']}/{result.case['taskpool']}", session.name)
+    mine = result.metrics["accuracy/mean"]
+    if any(run.data.metrics["accuracy/mean"] >= mine for run in earlier):
+        return False, []
+    return True, [run.info.run_id for run in earlier]
 
 
 def note(result: CaseResult) -> str:

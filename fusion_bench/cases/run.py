@@ -14,12 +14,12 @@ import torch
 
 from fusion_bench import registry
 from fusion_bench.cases.case import Case
-from fusion_bench.cases.fingerprint import fingerprint
+from fusion_bench.cases.fingerprint import fingerprint, plugin_hash
 from fusion_bench.cases.memory import PeakMemory
-from fusion_bench.cases.provenance import provenance
-from fusion_bench.cases.result import CaseResult
-from fusion_bench.cases.search import Search, grid_search, open_fields
+from fusion_bench.cases.result import SCHEMA, CaseResult
+from fusion_bench.cases.search import Candidates, Search, combinations, grid_search, open_fields
 from fusion_bench.cases.session import Bound, Session
+from fusion_bench.cases.storage import check_room, keeps, model_bytes
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.metrics import accuracy, calibration_error, mean_accuracy_interval, normalized_accuracy
 from fusion_bench.progress import Progress, silent
@@ -48,17 +48,23 @@ def run_case(case: Case, session: Session | None = None, progress: Progress = si
     began = time.perf_counter()
     progress("prepare", 0, 1)
     config = session.config(case)
+    config = {**config, "algorithm": seeded(config["algorithm"], case)}
     algorithm, grid = _algorithm(case, config, session)
     _check_device(case.device)
+    store = session.store  # opened, and found to be writable, before anything is loaded
     loading = time.perf_counter()
     bound = session.bound(case)
+    size = model_bytes(bound.modelpool)
     loading = time.perf_counter() - loading
-    mark = fingerprint(config, bound.modelpool.content_hash(), bound.taskpool.content_hash(), session.code)
-    store = session.store
+    theirs = plugin_hash([type(algorithm), type(bound.modelpool), type(bound.taskpool)])
+    content = (bound.modelpool.content_hash(), bound.taskpool.content_hash())
+    mark = fingerprint(config, *content, session.code, theirs, torch.__version__)
     if session.resume and store is not None:
         found = _resumed(store, case, mark)
         if found is not None:
             return found
+    if store is not None and store.location.artifacts is not None and keeps(session.save_models, size):
+        check_room(store.location.artifacts, size)
     tags = {
         "case": case.id,
         "fingerprint": mark,
@@ -68,7 +74,7 @@ def run_case(case: Case, session: Session | None = None, progress: Progress = si
         "session": session.name,
         "mlflow.source.name": session.source,
         "mlflow.source.type": "LOCAL",
-        **provenance(),
+        **session.provenance,
     }
     if store is None:
         return _compute(case, session, bound, algorithm, grid, config, mark, tags, progress, began, loading)[0]
@@ -81,19 +87,25 @@ def run_case(case: Case, session: Session | None = None, progress: Progress = si
         result, model, predictions = _compute(
             case, session, bound, algorithm, grid, config, mark, tags, progress, began, loading, run_id=run.id
         )
-        return record(run, result, model, predictions, session, bound, began)
+        return record(run, store, result, model, predictions, session, bound, began)
+
+
+def seeded(fields: Mapping[str, Any], case: Case) -> dict[str, Any]:
+    """The algorithm's fields with the seed that was asked for; 0, the default, leaves the YAML's own."""
+    typed = any(override.lstrip("+").startswith("algorithm.seed=") for override in case.overrides)
+    return {**fields, "seed": case.seed} if "seed" in fields and case.seed and not typed else dict(fields)
 
 
 def _algorithm(case: Case, config: Mapping[str, Any], session: Session) -> tuple[Algorithm, dict[str, Any]]:
     """The validated algorithm, and the fields that validation data decides."""
-    grid = open_fields(config["algorithm"], case.overrides)
-    fields = dict(config["algorithm"])
-    if "seed" in fields and not any(o.startswith("algorithm.seed=") for o in case.overrides):
-        fields["seed"] = case.seed
-    built: Algorithm = registry.build("algorithm", fields, plugins=session.plugins)
-    for name, values in grid.items():
-        for value in values:
-            registry.build("algorithm", fields, overrides={name: value}, plugins=session.plugins)
+    shipped = registry.read_config("algorithm", case.algorithm, config_dir=session.config_dir)
+    grid = open_fields(config["algorithm"], case.overrides, shipped)
+    fields = config["algorithm"]
+    path = registry.config_path("algorithm", case.algorithm, config_dir=session.config_dir)
+    where = f"algorithm {case.label!r} ({path})"
+    built: Algorithm = registry.build("algorithm", fields, plugins=session.plugins, where=where)
+    for values in combinations(grid):  # every one is validated before the first is fused
+        registry.build("algorithm", fields, overrides=values, plugins=session.plugins, where=f"{where}, search")
     return built, grid
 
 
@@ -131,6 +143,7 @@ def _compute(
         start = time.perf_counter()
         predictions = evaluate(model, adapters, progress=progress, cache=bound.cache, device=case.device)
         evaluating = time.perf_counter() - start
+    check_finite_losses(predictions)
     metrics = summary(predictions, {task: p.accuracy for task, p in experts.items()})
     metrics |= {
         "cost/fusion_seconds": fusing,
@@ -177,20 +190,34 @@ def _search(
     """The algorithm with the values that do best on the validation split."""
     import dataclasses
 
-    total, done = int(np.prod([len(values) for values in grid.values()])), 0
+    total, done = len(combinations(grid)), 0
+    fused = Candidates(algorithm, bound.modelpool)
 
     def score(values: dict[str, Any]) -> float:
         nonlocal done
         progress("search on validation", done, total)
-        candidate = dataclasses.replace(algorithm, **values)
-        model = candidate.run(bound.modelpool)
-        found = evaluate(model, bound.adapters, split="validation", device=case.device)
+        found = evaluate(fused(values), bound.adapters, split="validation", device=case.device)
         done += 1
         progress("search on validation", done, total)
         return float(np.mean([p.accuracy for p in found.values()]))
 
     search = grid_search(grid, score)
     return dataclasses.replace(algorithm, **search.best), search
+
+
+def check_finite_losses(predictions: Mapping[str, Predictions]) -> None:
+    """Refuse a model whose outputs are not numbers: its accuracy would look like one.
+
+    Raises:
+        FusionBenchError: a loss that is NaN or infinite, with the task and how many.
+    """
+    for task, p in predictions.items():
+        wrong = int((~np.isfinite(p.loss)).sum())
+        if wrong:
+            raise FusionBenchError(
+                f"the fused model's outputs are not finite for {wrong} of {len(p.loss)} examples of {task}",
+                hint="its weights or activations overflow; a smaller scaling is the usual cure",
+            )
 
 
 def summary(predictions: Mapping[str, Predictions], experts: Mapping[str, float]) -> dict[str, float]:
@@ -227,10 +254,12 @@ def _resumed(store: Any, case: Case, mark: str) -> CaseResult | None:
     run = store.finished(case.experiment, mark)
     if run is None:
         return None
+    from mlflow.exceptions import MlflowException
+
     with tempfile.TemporaryDirectory() as folder:
         try:
             path = store.client.download_artifacts(run.info.run_id, "report.json", folder)
-            content = json.loads(Path(path).read_text())
-        except Exception:  # the run is there but its files are not: run the case again
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (MlflowException, OSError, ValueError):  # the run is there, its files were removed: run the case again
             return None
-    return CaseResult.from_dict({**content, "resumed": True})
+    return CaseResult.from_dict({**content, "resumed": True}) if content.get("schema") == SCHEMA else None

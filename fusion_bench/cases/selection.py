@@ -26,8 +26,9 @@ def matrix(
     """The cases of a selection.
 
     Args:
-        algorithms, modelpools, taskpools: names or globs; nothing named means every algorithm, and of the pools those
-            whose YAML says ``default: true``.
+        algorithms, modelpools, taskpools: names or globs; nothing named means every algorithm, the model pools whose
+            YAML says ``default: true`` (where none of them fits the task pool named, those that do), and every task
+            pool that fits.
         overrides: ``group.field=value[,value…]``; several values make several cases. A case whose algorithm lacks an
             overridden field is left out of a sweep over several algorithms, and is an error when nothing is left.
 
@@ -44,6 +45,8 @@ def matrix(
         "modelpool": _select("modelpool", modelpools, read["modelpool"]) if modelpools else _default(read["modelpool"]),
         "taskpool": _select("taskpool", taskpools, read["taskpool"]) if taskpools else sorted(read["taskpool"]),
     }
+    if taskpools and not modelpools and not _fitting(chosen, read):
+        chosen["modelpool"] = sorted(read["modelpool"])  # a task pool that fits no default names its model pools itself
     combinations = list(itertools.product(*map(choices, overrides)))
     cases = []
     for modelpool in chosen["modelpool"]:
@@ -65,6 +68,10 @@ def matrix(
     if not cases:
         raise _nothing(chosen, overrides, read)
     return cases
+
+
+def _fitting(chosen: dict[str, list[str]], read: dict[str, dict[str, dict[str, Any]]]) -> bool:
+    return any(t in read["modelpool"][m].get("taskpools", ()) for m in chosen["modelpool"] for t in chosen["taskpool"])
 
 
 def _configs(group: str, config_dir: Path | None) -> dict[str, dict[str, Any]]:

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from fusion_bench import registry
 from fusion_bench.cases.case import Case
-from fusion_bench.cases.compose import compose_case
+from fusion_bench.cases.compose import CONFIG_NAME, compose_case
 from fusion_bench.cases.fingerprint import code_hash
+from fusion_bench.cases.provenance import provenance
+from fusion_bench.cases.storage import announcement, model_bytes
 from fusion_bench.modelpools.base import ModelPool
 from fusion_bench.progress import Progress, silent
 from fusion_bench.taskpools.base import TaskAdapter, TaskPool
@@ -57,7 +59,8 @@ class Session:
         config_dir: the user's folder of YAML.
         plugins: the user's modules.
         tracking_uri: of the store; None for the default; ``""`` to track nothing.
-        save_models: "none", "best" or "all"; None keeps the models of small pools.
+        config_name: the root configuration.
+        save_models: "none", "best" (of this session, per experiment) or "all"; None keeps the models of small pools.
         resume: reuse finished runs with the same fingerprint.
         memory: bytes of models and logits kept between cases; the least recently used pool goes first. Default: a
             quarter of the machine's memory.
@@ -68,6 +71,7 @@ class Session:
         self,
         *,
         config_dir: Path | None = None,
+        config_name: str = CONFIG_NAME,
         plugins: Sequence[str] = (),
         tracking_uri: str | None = None,
         save_models: str | None = None,
@@ -78,10 +82,11 @@ class Session:
     ) -> None:
         import psutil
 
-        self.config_dir, self.plugins = config_dir, tuple(plugins)
+        self.config_dir, self.config_name, self.plugins = config_dir, config_name, tuple(plugins)
         self.save_models, self.resume, self.source = save_models, resume, source
         self.name = name or os.environ.get("FUSION_BENCH_SESSION") or uuid.uuid4().hex[:12]
         self.code = code_hash()
+        self.provenance = provenance()
         self._memory = memory if memory is not None else psutil.virtual_memory().total // 4
         self._bound: OrderedDict[str, Bound] = OrderedDict()
         self._configs: dict[Case, dict[str, Any]] = {}
@@ -100,7 +105,7 @@ class Session:
     def config(self, case: Case) -> dict[str, Any]:
         """The composed configuration of a case."""
         if case not in self._configs:
-            self._configs[case] = compose_case(case, config_dir=self.config_dir)
+            self._configs[case] = compose_case(case, config_dir=self.config_dir, config_name=self.config_name)
         return self._configs[case]
 
     def bound(self, case: Case) -> Bound:
@@ -116,7 +121,9 @@ class Session:
         return self._bound[key]
 
     def _build(self, group: str, config: dict[str, Any], name: str) -> Any:
-        return registry.build(group, {"name": name, **config[group]}, plugins=self.plugins)
+        path = registry.config_path(group, name, config_dir=self.config_dir)
+        where = f"{group} {name!r} ({path})"
+        return registry.build(group, {"name": name, **config[group]}, plugins=self.plugins, where=where)
 
     def _make_room(self) -> None:
         while len(self._bound) > 1 and sum(bound.size() for bound in self._bound.values()) > self._memory:
@@ -129,6 +136,15 @@ class Session:
     def taskpool(self, case: Case) -> TaskPool:
         """The case's task pool."""
         return self.bound(case).taskpool
+
+    def announcements(self, cases: Sequence[Case]) -> list[str]:
+        """How many models of what size will be kept, a line for each model pool; none unless they were asked for."""
+        pools: dict[tuple[str, str], list[Case]] = {}
+        for case in cases:
+            pools.setdefault((case.modelpool, case.taskpool), []).append(case)
+        sizes = {key: model_bytes(self.modelpool(group[0])) for key, group in pools.items()}
+        lines = {key: announcement(self.save_models, sizes[key], group) for key, group in pools.items()}
+        return [f"{'/'.join(key)}: {line}" for key, line in lines.items() if line is not None]
 
     def references(
         self, case: Case, progress: Progress = silent

@@ -52,10 +52,10 @@ def tracked_run(case: Case, fusion_session: Session, request: pytest.FixtureRequ
 def algorithm(case: Case, fusion_session: Session) -> Algorithm:
     """The case's algorithm with its overrides and seed, validated; fields left to a search have their defaults."""
     from fusion_bench import registry
+    from fusion_bench.cases.run import seeded
 
-    fields = fusion_session.config(case)["algorithm"]
-    seed = {"seed": case.seed} if "seed" in fields else {}
-    built: Algorithm = registry.build("algorithm", {**seed, **fields}, plugins=fusion_session.plugins)
+    fields = seeded(fusion_session.config(case)["algorithm"], case)
+    built: Algorithm = registry.build("algorithm", fields, plugins=fusion_session.plugins)
     return built
 
 

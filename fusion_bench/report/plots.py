@@ -43,7 +43,7 @@ def case_figure(
         >>> case_figure(result, base={"mnist": 0.3}, experts={"mnist": 0.9}).axes[0].get_title(loc="left")
         'ties: accuracy per task'
     """
-    (board,) = leaderboards([result])
+    (board,) = leaderboards([{**result, "references": {}}])  # one row: the bounds come from base and experts
     (row,) = board.rows
     if not row.accuracy:
         raise FusionBenchError(f"no accuracy to draw for {row.name}", hint="the case has evaluated no task")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import urllib.parse
 
 from fusion_bench.tracking.location import StoreLocation
@@ -16,7 +17,7 @@ def ui_command(location: StoreLocation) -> str:
         >>> ui_command(StoreLocation("sqlite:////tmp/mlflow.db", None))
         'mlflow ui --backend-store-uri sqlite:////tmp/mlflow.db'
     """
-    return location.uri if location.is_remote else f"mlflow ui --backend-store-uri {location.uri}"
+    return location.uri if location.is_remote else f"mlflow ui --backend-store-uri {shlex.quote(location.uri)}"
 
 
 def experiment_link(
@@ -30,9 +31,10 @@ def experiment_link(
 
     Example:
         >>> experiment_link("1")
-        'http://127.0.0.1:5000/#/experiments/1/runs?orderByKey=metrics.%60accuracy%2Fmean%60&orderByAsc=false'
+        'http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&orderByKey=metrics.%60accuracy%2Fmean%60&orderByAsc=false'
     """
-    query = {"orderByKey": "metrics.`accuracy/mean`", "orderByAsc": "false"}
+    # without a workflow the UI opens with the navigation for language-model applications
+    query = {"workflowType": "machine_learning", "orderByKey": "metrics.`accuracy/mean`", "orderByAsc": "false"}
     if session is not None:
         query["searchFilter"] = f"tags.session = '{session}'"
     if charts:

@@ -30,6 +30,7 @@ class TrackedRun:
         self._experiment_id = store.experiment(experiment)
         self._name, self._tags = name, {key: value[:_TAG_LIMIT] for key, value in tags.items()}
         self.id = ""
+        self._uploaded = False
 
     def __enter__(self) -> TrackedRun:
         self.id = self._client.create_run(self._experiment_id, tags=self._tags, run_name=self._name).info.run_id
@@ -81,7 +82,8 @@ class TrackedRun:
         self._client.log_outputs(self.id, [LoggedModelOutput(logged.model_id, 0)])
 
     def artifacts(self, folder: Path) -> None:
-        """Every file below a folder that is complete."""
+        """Every file below a folder that is complete; if the run does not end well, none of them stays."""
+        self._uploaded = True
         self._client.log_artifacts(self.id, str(folder))
 
     def __exit__(
@@ -95,6 +97,8 @@ class TrackedRun:
 
     def _close(self, error: BaseException, status: str) -> None:
         try:
+            if self._uploaded:  # whatever of them arrived belongs to no finished case
+                self._store.remove_artifacts(self.id)
             if status == "FAILED":
                 text = "".join(traceback.format_exception(error))
                 self._client.log_text(self.id, text, "traceback.txt")

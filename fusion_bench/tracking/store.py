@@ -42,8 +42,10 @@ class Store:
             _probe_server(location.uri)
             os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
         elif location.database is not None:
-            _probe_folder(location.database)
+            _probe_folder(location.database.parent)
         with self._lock():
+            if location.database is not None:  # under the lock: another process may be creating it this moment
+                _probe_database(location.database)
             self.client = self._open()
 
     def _open(self) -> Any:
@@ -88,6 +90,17 @@ class Store:
         )
         return runs[0] if runs else None
 
+    def with_model(self, experiment: str, session: str) -> list[Any]:
+        """The runs of a session whose fused model is kept."""
+        words = f"tags.session = '{session}' and tags.model = 'kept'"
+        return list(self.client.search_runs([self.experiment(experiment)], words, max_results=1000))
+
+    def remove_artifacts(self, run_id: str, path: str | None = None) -> None:
+        """Delete a file or folder among the artifacts of a run, or all of them."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        get_artifact_repository(self.client.get_run(run_id).info.artifact_uri).delete_artifacts(path)
+
     @contextmanager
     def _lock(self) -> Iterator[None]:
         database = self.location.database
@@ -114,8 +127,13 @@ def _probe_server(uri: str) -> None:
     try:
         with urllib.request.urlopen(address, timeout=_PROBE_SECONDS) as answer:
             answer.read()
-    except urllib.error.HTTPError:
-        return  # it answers; a server without /health is still a server
+    except urllib.error.HTTPError as error:
+        if error.code >= 500:
+            raise FusionBenchError(
+                f"the tracking server {uri} answers {error.code} {error.reason}",
+                hint="look at its log, or unset MLFLOW_TRACKING_URI to use the database in mlruns/",
+            ) from error
+        # it answers; a server without /health is still a server
     except (OSError, ValueError) as error:
         raise FusionBenchError(
             f"the tracking server {uri} does not answer: {getattr(error, 'reason', error)}",
@@ -123,18 +141,21 @@ def _probe_server(uri: str) -> None:
         ) from error
 
 
-def _probe_folder(database: Path) -> None:
-    """Find out now whether the database can be written, rather than after an hour of fusing."""
+def _probe_folder(folder: Path) -> None:
+    """Find out now whether the folder can be written, rather than after an hour of fusing."""
     try:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        probe = database.parent / f".probe-{os.getpid()}"
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise FusionBenchError(
-            f"cannot write to {database.parent}: {error.strerror}",
+            f"cannot write to {folder}: {error.strerror}",
             hint="check its permissions, or name another store with --tracking-uri sqlite:///other.db",
         ) from error
+
+
+def _probe_database(database: Path) -> None:
     if not database.exists():
         return
     try:

@@ -1,0 +1,100 @@
+"""What a command leaves behind besides runs: JSON reports, and a few lines for people on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fusion_bench.errors import FusionBenchError
+
+if TYPE_CHECKING:
+    from fusion_bench.cases import CaseResult, Session
+
+_LONGEST = 150  # file systems allow 255 bytes, and a temporary name is longer
+
+
+def report_path(case_id: str, folder: Path = Path("outputs")) -> Path:
+    """Where the report of a case is saved when no place is named.
+
+    Example:
+        >>> report_path("ties[scaling=0.4]-clip_mini-mini8").name
+        'ties_scaling=0.4_-clip_mini-mini8.json'
+    """
+    name = re.sub(r"[^A-Za-z0-9_.=,-]+", "_", case_id)
+    if len(name) > _LONGEST:
+        name = f"{name[:_LONGEST]}-{hashlib.sha256(case_id.encode()).hexdigest()[:8]}"
+    return folder / f"{name}.json"
+
+
+def save(content: Any, path: Path) -> str:
+    """Write JSON, whole or not at all, and return it.
+
+    Raises:
+        FusionBenchError: the file cannot be written.
+    """
+    text = json.dumps(content, indent=1)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise FusionBenchError(f"cannot write the report {path}: {error.strerror}", hint="--report FILE") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    tell(f"report: {path}")
+    return text
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a place for the report where none could be written, before an hour of work.
+
+    Raises:
+        FusionBenchError: the folder cannot be made, or the path is a folder.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FusionBenchError(f"cannot write to {path.parent}: {error.strerror}", hint="--report FILE") from error
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise FusionBenchError(f"cannot write the report {path}", hint="--report FILE")
+
+
+def tell(line: str) -> None:
+    """One line for a person; standard output is for JSON alone."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def closing_lines(results: Sequence[CaseResult], session: Session) -> list[str]:
+    """Where the runs are, and links to the experiments."""
+    from fusion_bench.tracking import experiment_link, ui_command
+    from fusion_bench.tracking.links import DEFAULT_PORT
+
+    store = session.store
+    if store is None or not results:
+        return []
+    place = store.location
+    lines = [f"runs: {place.uri}"] if place.is_remote else [f"runs: {ui_command(place)}"]
+    for name in dict.fromkeys(f"{r.case['modelpool']}/{r.case['taskpool']}" for r in results):
+        root = place.uri.rstrip("/") if place.is_remote else f"http://127.0.0.1:{DEFAULT_PORT}"
+        lines.append(f"{name}: {experiment_link(store.experiment(name), root=root)}")
+    return lines
+
+
+def show_leaderboards(results: Sequence[CaseResult]) -> None:
+    """Tables of several results, on standard error."""
+    from rich.console import Console
+
+    from fusion_bench.report import leaderboards, render
+
+    console = Console(stderr=True, highlight=False)
+    for board in leaderboards([result.to_dict() for result in results]):
+        console.print(render(board, width=console.width, console=console))
