@@ -72,3 +72,9 @@ def _root():
     from pathlib import Path
 
     return Path(__file__).parents[2]
+
+
+def test_a_result_that_carries_its_references_is_still_one_case(results):
+    references = {"pretrained": dict.fromkeys(TASKS, 0.4), "experts": dict.fromkeys(TASKS, 0.8)}
+    figure = case_figure({**results[3], "references": references}, base=references["pretrained"])
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == {"base", "ties"}
