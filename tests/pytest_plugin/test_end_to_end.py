@@ -1,55 +1,51 @@
-"""The plugin on the toy pool: real models, real store."""
+"""The plugin on the toy pool: real models, real store; in processes of their own, as a user starts them."""
 
 from __future__ import annotations
 
-import importlib
+import sqlite3
+from pathlib import Path
 
 import pytest
 
 from tests.pytest_plugin.conftest import QUICK, TEST
 
-
-@pytest.fixture
-def toy(pytester: pytest.Pytester, toy_config, monkeypatch):
-    """Runs a test of the cases on the toy pool, in this process."""
-    importlib.import_module("mlflow")  # imported here, so that the second run in this process does not import it anew
-    pytester.makepyfile(
-        test_mine=TEST
-        + """
+OBJECTS = """
 def test_objects(algorithm, modelpool, taskpool, case):
     assert (modelpool.name, taskpool.name) == ("toy", "toy2")
     assert type(algorithm).__name__ == "SimpleAverage"
 """
-    )
+
+
+def runs(database: Path) -> list[tuple[str, str, str]]:
+    """Status, session and command line of every run in a store."""
+    with sqlite3.connect(database) as connection:
+        return connection.execute(
+            "SELECT r.status, s.value, c.value FROM runs r"
+            " JOIN tags s ON s.run_uuid = r.run_uuid AND s.key = 'session'"
+            " JOIN tags c ON c.run_uuid = r.run_uuid AND c.key = 'mlflow.source.name'"
+        ).fetchall()
+
+
+def test_a_run_per_case_then_reused(pytester, toy_config, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
-    store = f"sqlite:///{pytester.path}/mlflow.db"
-    options = ("--fb-config-path", str(toy_config), "--modelpool", "toy", "--tracking-uri", store)
+    pytester.makepyfile(test_mine=TEST + OBJECTS)
+    database = pytester.path / "mlflow.db"
+    options = [*QUICK, "--fb-config-path", str(toy_config), "--modelpool", "toy", "--algorithm", "simple_average"]
+    options += ["--tracking-uri", f"sqlite:///{database}"]
 
-    def run(*args: str) -> pytest.RunResult:
-        return pytester.runpytest_inprocess(*QUICK, *options, *args)
+    first = pytester.runpytest_subprocess(*options)
+    first.assert_outcomes(passed=2)
+    first.stdout.fnmatch_lines(["toy/toy2", f"MLflow runs: sqlite:///{database}", "toy/toy2: http*"])
+    first.stdout.fnmatch_lines_random(["*experts *100.0*", "1 *simple_average*", "*pretrained*"])
+    ((status, session, command),) = runs(database)
+    assert status == "FINISHED"
+    assert command.startswith("pytest ")
+    assert "--algorithm simple_average" in command
+    assert f"session+%3D+%27{session}%27" in first.stdout.str()  # the link filters by it
 
-    return run, store
-
-
-def test_a_run_per_case_then_reused(toy):
-    run, uri = toy
-    result = run("--algorithm", "simple_average")
-    result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines_random(
-        ["toy/toy2", "*experts*100.0*", "1  simple_average*", "*pretrained*", f"MLflow runs: {uri}", "toy/toy2: http*"]
-    )
-
-    from mlflow import MlflowClient
-
-    client = MlflowClient(uri)
-    (run_found,) = client.search_runs([client.get_experiment_by_name("toy/toy2").experiment_id])
-    assert run_found.info.status == "FINISHED"
-    assert run_found.data.tags["mlflow.source.name"].startswith("pytest ")
-    assert f"session+%3D+%27{run_found.data.tags['session']}%27" in result.stdout.str()  # the link filters by it
-
-    again = run("--algorithm", "simple_average", "--resume", "-k", "test_fusion")
+    again = pytester.runpytest_subprocess(*options, "--resume", "-k", "test_fusion")
     again.stdout.fnmatch_lines(["*simple_average-toy-toy2*reused*"])
-    assert len(client.search_runs([run_found.info.experiment_id])) == 1
+    assert len(runs(database)) == 1
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["here", "worker"])

@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+import torch  # noqa: F401 - the check for a GPU imports it, and what an inner session imports first, pytester unloads
 
 from tests.pytest_plugin.conftest import QUICK, run, run_apart
 
