@@ -47,9 +47,7 @@ def nearest(name: str, choices: Iterable[str], *, count: int = 3) -> list[str]:
     return found[:count]
 
 
-def unknown_name(
-    kind: str, name: str, choices: Iterable[str], *, where: str | None = None
-) -> FusionBenchError:
+def unknown_name(kind: str, name: str, choices: Iterable[str], *, where: str | None = None) -> FusionBenchError:
     """The error for a name that is not among ``choices``, with the nearest ones.
 
     Example:
@@ -61,6 +59,4 @@ def unknown_name(
     near = nearest(name, choices)
     meant = f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
     place = f" in {where}" if where else ""
-    return FusionBenchError(
-        f"unknown {kind} {name!r}{place}", hint=f"{meant}There are: {', '.join(choices) or 'none'}"
-    )
+    return FusionBenchError(f"unknown {kind} {name!r}{place}", hint=f"{meant}There are: {', '.join(choices) or 'none'}")

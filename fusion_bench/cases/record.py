@@ -18,6 +18,7 @@ from fusion_bench.cases.session import Bound, Session
 from fusion_bench.cases.storage import is_new, keeps, model_bytes
 from fusion_bench.taskpools.evaluate import Predictions
 from fusion_bench.tracking.run import TrackedRun, flat
+from fusion_bench.tracking.view import save_view
 
 #: Keys that say which cases there are, not what this one did: constant columns in the UI.
 _UNLOGGED = registry.DESCRIPTION - {"type", "kind"}
@@ -46,6 +47,7 @@ def record(
             since then is the harness's time, but for the last two calls, which store it.
     """
     adapters = bound.adapters
+    save_view(store, f"{result.case['modelpool']}/{result.case['taskpool']}", result.tasks)
     with tempfile.TemporaryDirectory(prefix="fusion_bench-") as name:
         folder = Path(name)
         table(predictions).to_parquet(folder / "predictions.parquet", index=False)

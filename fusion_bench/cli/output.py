@@ -75,18 +75,11 @@ def tell(line: str) -> None:
 
 def closing_lines(results: Sequence[CaseResult], session: Session) -> list[str]:
     """Where the runs are, and links to the experiments."""
-    from fusion_bench.tracking import experiment_link, ui_command
-    from fusion_bench.tracking.links import DEFAULT_PORT
+    from fusion_bench import tracking
 
-    store = session.store
-    if store is None or not results:
+    if session.store is None or not results:
         return []
-    place = store.location
-    lines = [f"runs: {place.uri}"] if place.is_remote else [f"runs: {ui_command(place)}"]
-    for name in dict.fromkeys(f"{r.case['modelpool']}/{r.case['taskpool']}" for r in results):
-        root = place.uri.rstrip("/") if place.is_remote else f"http://127.0.0.1:{DEFAULT_PORT}"
-        lines.append(f"{name}: {experiment_link(store.experiment(name), root=root)}")
-    return lines
+    return tracking.closing_lines(session.store, [f"{r.case['modelpool']}/{r.case['taskpool']}" for r in results])
 
 
 def show_leaderboards(results: Sequence[CaseResult]) -> None:

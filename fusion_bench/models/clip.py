@@ -21,7 +21,7 @@ def build_image_tower(vision_cfg: Mapping[str, Any], embed_dim: int) -> nn.Modul
     """The image tower a pool's ``model.json`` describes, randomly initialised.
 
     Args:
-        vision_cfg: ``kind`` ("convnext"), ``depths`` and ``dims`` (of the four stages), ``kernel_size`` (odd; one number
+        vision_cfg: ``kind`` ("convnext"), ``depths`` and ``dims`` (of the four stages), ``kernel_size`` (odd; one
             or one a stage), ``patch_size`` (pixels).
         embed_dim: width of the image features, which are the outputs of the tower's last linear layer.
 

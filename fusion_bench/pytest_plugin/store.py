@@ -102,22 +102,9 @@ def open_session(config: pytest.Config) -> Session:
 
 
 def closing_lines(config: pytest.Config, experiments: Iterable[str]) -> list[str]:
-    """Where the runs are, the line that opens them, and a link to each experiment's runs of this session."""
-    from fusion_bench.tracking import experiment_link, ui_command
+    """Where the runs are and how to open them; nothing where none was tracked."""
+    from fusion_bench import tracking
 
     role: Any = config.pluginmanager.get_plugin(PLUGIN_NAME)
     store: Store | None = role.ready
-    if store is None:
-        return []
-    remote = store.location.is_remote
-    lines = [f"MLflow runs: {store.location.uri}"]
-    if not remote:
-        lines.append(f"open them:   {ui_command(store.location)}")
-    for name in dict.fromkeys(experiments):
-        experiment, session = store.experiment(name), role.session_name
-        if remote:
-            link = experiment_link(experiment, session=session, root=store.location.uri.rstrip("/"))
-        else:
-            link = experiment_link(experiment, session=session)
-        lines.append(f"{name}: {link}")
-    return lines
+    return [] if store is None else tracking.closing_lines(store, experiments)

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from fusion_bench.tracking.links import experiment_link
+from fusion_bench.tracking.links import experiment_link, view_link
 from fusion_bench.tracking.location import StoreLocation
 from fusion_bench.tracking.store import Store
 
@@ -18,7 +18,7 @@ def serve(location: StoreLocation, *, host: str = "127.0.0.1", port: int = 5000)
     print(f"store: {location.uri}")
     for experiment in store.client.search_experiments():
         if experiment.name != "Default":
-            print(f"{experiment.name}: {experiment_link(experiment.experiment_id, root=root)}")
+            print(f"{experiment.name}: {view_link(experiment.experiment_id, root=root)}")
             print(f"  charts: {experiment_link(experiment.experiment_id, charts=True, root=root)}")
     if location.is_remote:
         print(f"the server has the UI: {location.uri}")
