@@ -22,7 +22,7 @@ def build_image_tower(vision_cfg: Mapping[str, Any], embed_dim: int) -> nn.Modul
 
     Args:
         vision_cfg: ``kind`` ("convnext"), ``depths`` and ``dims`` (of the four stages), ``kernel_size`` (odd; one
-            or one a stage), ``patch_size`` (pixels).
+            number, or one a stage), ``patch_size`` (pixels).
         embed_dim: width of the image features, which are the outputs of the tower's last linear layer.
 
     Returns:

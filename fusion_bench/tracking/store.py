@@ -36,6 +36,7 @@ class Store:
 
     def __init__(self, location: StoreLocation) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a bar for every JSON file
         self.location = location
         self._experiments: dict[str, str] = {}
         if location.is_remote:
