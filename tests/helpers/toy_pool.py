@@ -29,13 +29,17 @@ CONFIG = {
 WORDS = ("a", "blue", "is", "large", "none", "of", "picture", "red", "small")
 
 
-def write_toy_assets(folder: Path, *, tasks: tuple[str, ...] = ("circles", "stripes"), n: int = 24, seed: int = 0) -> Path:
+def write_toy_assets(
+    folder: Path, *, tasks: tuple[str, ...] = ("circles", "stripes"), n: int = 24, seed: int = 0
+) -> Path:
     """Write ``folder/models_toy`` and ``folder/tasks_toy``; returns ``folder``."""
     _write_models(folder / "models_toy", tasks, seed)
     for number, task in enumerate(tasks):
         rng = np.random.default_rng([seed, number])
         for split in ("train", "validation", "adaptation", "test"):
-            write_split(folder / "tasks_toy" / task / f"{split}.parquet", pictures(task, n, rng), labelled=split != "adaptation")
+            write_split(
+                folder / "tasks_toy" / task / f"{split}.parquet", pictures(task, n, rng), labelled=split != "adaptation"
+            )
         record = {"name": task, "title": task, "classes": CLASSES[task], "templates": ["a picture of {}", "{}"]}
         (folder / "tasks_toy" / task / "task.json").write_text(json.dumps(record))
     write_manifest(folder / "tasks_toy", name="toy2")

@@ -60,7 +60,9 @@ def test_a_missing_tensor(folder: Path) -> None:
 
 def test_an_extra_tensor(folder: Path) -> None:
     altered(folder, lambda state: state.update({"visual.head.fc.weigth": torch.zeros(2)}))
-    with pytest.raises(FusionBenchError, match=r"visual\.head\.fc\.weigth.*not in.*nearest: 'visual\.head\.fc\.weight'"):
+    with pytest.raises(
+        FusionBenchError, match=r"visual\.head\.fc\.weigth.*not in.*nearest: 'visual\.head\.fc\.weight'"
+    ):
         load(folder).state_dict("circles")
 
 

@@ -32,7 +32,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
             vision.save_pretrained(root / name)
     size = {"height": 16, "width": 16}
     CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=size).save_pretrained(root / "base")
-    words = ["<|startoftext|>", "<|endoftext|>", *[chr(c) for c in range(97, 123)], *[f"{chr(c)}</w>" for c in range(97, 123)]]
+    words = [
+        "<|startoftext|>",
+        "<|endoftext|>",
+        *[chr(c) for c in range(97, 123)],
+        *[f"{chr(c)}</w>" for c in range(97, 123)],
+    ]
     (root / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
     (root / "merges.txt").write_text("#version: 0.2\n")
     CLIPTokenizer(str(root / "vocab.json"), str(root / "merges.txt")).save_pretrained(root / "base")

@@ -64,7 +64,9 @@ def test_evaluation_is_deterministic_and_independent_of_order(pool, tasks) -> No
     together = evaluate(pool.model("circles"), adapters)
     alone = evaluate(pool.model("circles"), adapters, tasks=["stripes"])
     assert np.array_equal(together["stripes"].loss, alone["stripes"].loss)
-    assert together["stripes"].accuracy == pytest.approx((together["stripes"].prediction == together["stripes"].label).mean())
+    assert together["stripes"].accuracy == pytest.approx(
+        (together["stripes"].prediction == together["stripes"].label).mean()
+    )
 
 
 def test_a_routed_model_is_evaluated_on_its_own_variant(pool, tasks) -> None:
