@@ -30,7 +30,7 @@ def build_image_tower(vision_cfg: Mapping[str, Any], embed_dim: int) -> nn.Modul
 
     Example:
         >>> tower = build_image_tower({"depths": [1, 1, 1, 1], "dims": [8, 8, 8, 8], "kernel_size": 3}, 4)
-        >>> tower(torch.zeros(2, 3, 16, 16)).shape
+        >>> tower(torch.zeros(2, 3, 32, 32)).shape
         torch.Size([2, 4])
     """
     from timm.models.convnext import ConvNeXt
