@@ -19,9 +19,9 @@ from PIL import Image
 from fusion_bench.zoo import icons
 from fusion_bench.zoo.glyphs import Face, faces
 from fusion_bench.zoo.pictures import SIZE
+from fusion_bench.zoo.readers import INITIALS, SCRIPTS, chinese_faces, noto_faces, radicals_of, reserved
 from fusion_bench.zoo.sources import ICON_SETS, Sources
 from fusion_bench.zoo.splits import NEAR_DUPLICATE, nearest_correlation
-from fusion_bench.zoo.tasks import INITIALS, SCRIPTS, chinese_faces, noto_faces, radicals_of, reserved
 
 _VOWELS = "a ae ya yae eo e yeo ye o wa wae oe yo u wo we wi yu eu ui i".split()
 #: The parts the corpus is built from, each a stage of its own.

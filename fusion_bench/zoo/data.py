@@ -12,11 +12,12 @@ from fusion_bench.progress import Progress
 from fusion_bench.zoo.concepts import Concepts, build_concepts
 from fusion_bench.zoo.corpus import PARTS, Corpus, build_part, joined
 from fusion_bench.zoo.pictures import Pictures
+from fusion_bench.zoo.readers import family_group, latin_faces
 from fusion_bench.zoo.recipe import Recipe
 from fusion_bench.zoo.sources import Sources
 from fusion_bench.zoo.splits import SPLITS, drop_near_duplicates, share_no_group, split_by_group
 from fusion_bench.zoo.stages import Stages
-from fusion_bench.zoo.tasks import BY_NAME, TaskRecipe, family_group, latin_faces, read_task
+from fusion_bench.zoo.tasks import BY_NAME, TaskRecipe, read_task
 
 
 def make_splits(stages: Stages, recipe: Recipe, sources: Sources, task: TaskRecipe) -> dict[str, Pictures]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from fusion_bench.zoo.readers import ARTISTS
 from fusion_bench.zoo.sources import ICON_SETS, LATIN_FONTS, WORLD_FONTS, Sources
-from fusion_bench.zoo.tasks import ARTISTS
 
 _MODELS = """# Licences of the pool clip_mini
 
