@@ -144,7 +144,7 @@ def _figure(result: CaseResult, bound: Bound, folder: Path) -> None:
     base = _accuracies(bound, dict.fromkeys(result.tasks, "base"))
     experts = _accuracies(bound, {task: task for task in result.tasks})
     figure = case_figure(result.to_dict(), base=base, experts=experts)
-    figure.savefig(folder / "accuracy.png", dpi=110, bbox_inches="tight")
+    figure.savefig(folder / "accuracy.png", dpi=110)
 
 
 def _accuracies(bound: Bound, models: Mapping[str, str]) -> dict[str, float]:
