@@ -39,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from fusion_bench.tracking.ui import serve
 
             options = ui_parser().parse_args(given[1:])
-            return serve(locate_store(options.tracking_uri), host=options.host, port=options.port)
+            with _sigterm_as_interrupt():
+                return serve(locate_store(options.tracking_uri), host=options.host, port=options.port)
         if given[:1] == ["--complete"]:
             from fusion_bench.cli.completion import complete
 

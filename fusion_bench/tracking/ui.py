@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -27,7 +28,27 @@ def serve(location: StoreLocation, *, host: str = "127.0.0.1", port: int = 5000)
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     artifacts = [] if location.artifacts is None else ["--default-artifact-root", location.artifacts.as_uri()]
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", location.uri, *artifacts]
+    process = subprocess.Popen([*command, "--host", host, "--port", str(port)], env=environment)
     try:
-        return subprocess.call([*command, "--host", host, "--port", str(port)], env=environment)
+        return process.wait()
     except KeyboardInterrupt:
         return 0
+    finally:
+        _stop(process.pid)
+
+
+def _stop(pid: int) -> None:
+    """End a process and what it started: the server itself is a child of ``mlflow ui`` and would outlive it."""
+    import psutil
+
+    try:
+        parent = psutil.Process(pid)
+        family = [*parent.children(recursive=True), parent]
+    except psutil.NoSuchProcess:
+        return
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.terminate()
+    for member in psutil.wait_procs(family, timeout=5)[1]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
