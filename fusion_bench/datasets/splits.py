@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,8 +80,17 @@ def open_split(
 
 def decode(split: Split, transform: Callable[[Any], np.ndarray], out: np.ndarray) -> None:
     """Decode every picture through ``transform`` into the rows of ``out``."""
-    for index, row in enumerate(split.data):
-        out[index] = transform(row[split.image_column])
+    from datasets import Image as ImageFeature
+    from PIL import Image
+
+    # the bytes as they are stored: the library's own decoding, row by row, takes three times as long
+    stored = split.data.cast_column(split.image_column, ImageFeature(decode=False)).with_format("arrow")
+    index = 0
+    for batch in stored.iter(batch_size=512):
+        for cell in batch[split.image_column].to_pylist():
+            with Image.open(io.BytesIO(cell["bytes"]) if cell["bytes"] is not None else cell["path"]) as picture:
+                out[index] = transform(picture)
+            index += 1
 
 
 def _from_parquet(path: Path) -> Dataset:

@@ -20,7 +20,7 @@ from fusion_bench.errors import FusionBenchError, unknown_name
 from fusion_bench.modelpools.base import ModelPool
 from fusion_bench.taskpools.base import TaskAdapter, TaskPool
 
-BATCH = 256
+BATCH = 128  # measured on two cores: a quarter faster than 256, whose activations leave the cache
 
 
 class TaskConfig(BaseModel):
