@@ -47,6 +47,13 @@ def matrix(
     }
     if taskpools and not modelpools and not _fitting(chosen, read):
         chosen["modelpool"] = sorted(read["modelpool"])  # a task pool that fits no default names its model pools itself
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~")
+        if key.partition(".")[0] not in registry.GROUPS:
+            raise FusionBenchError(
+                f"override {override!r} names no group",
+                hint=f"did you mean algorithm.{key}? Groups are algorithm, modelpool, taskpool",
+            )
     combinations = list(itertools.product(*map(choices, overrides)))
     cases = []
     for modelpool in chosen["modelpool"]:

@@ -78,14 +78,26 @@ class ImageCache:
             fill(array)
             array.flush()
             del array
+            _seal(path).write_text(_digest(Path(temporary)))
             Path(temporary).replace(path)
         finally:
             Path(temporary).unlink(missing_ok=True)
 
 
+def _seal(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _open(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The map, if its bytes are those that were written: a damaged cache would give wrong numbers silently."""
     try:
         array = np.load(path, mmap_mode="r")
+        if _digest(path) != _seal(path).read_text():
+            return None
     except (OSError, ValueError, EOFError):  # not there yet, or damaged: it is made (again)
         return None
     return array if array.shape == shape and array.dtype == np.uint8 else None

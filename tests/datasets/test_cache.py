@@ -44,7 +44,7 @@ def test_a_failing_fill_leaves_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError, match="bad picture"):
         ImageCache(tmp_path).images("data", {}, SHAPE, fill)
-    assert [p.name for p in (tmp_path / "images").iterdir() if not p.name.endswith(".lock")] == []
+    assert [p.name for p in (tmp_path / "images").iterdir() if p.suffix != ".lock"] == []
 
 
 def test_a_damaged_array_is_made_again(tmp_path: Path) -> None:
@@ -52,6 +52,16 @@ def test_a_damaged_array_is_made_again(tmp_path: Path) -> None:
     cache.images("data", {}, SHAPE, lambda out: out.fill(1))
     (path,) = (tmp_path / "images").glob("*.npy")
     path.write_bytes(path.read_bytes()[:40])
+    assert (cache.images("data", {}, SHAPE, lambda out: out.fill(2)) == 2).all()
+
+
+def test_altered_pixels_are_decoded_again(tmp_path: Path) -> None:
+    cache = ImageCache(tmp_path)
+    cache.images("data", {}, SHAPE, lambda out: out.fill(1))
+    (path,) = (tmp_path / "images").glob("*.npy")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 255
+    path.write_bytes(data)
     assert (cache.images("data", {}, SHAPE, lambda out: out.fill(2)) == 2).all()
 
 
