@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fusion_bench.datasets.manifest import file_sha256
 from fusion_bench.errors import FusionBenchError
 
 
@@ -78,7 +79,7 @@ class ImageCache:
             fill(array)
             array.flush()
             del array
-            _seal(path).write_text(_digest(Path(temporary)))
+            _seal(path).write_text(file_sha256(Path(temporary)))
             Path(temporary).replace(path)
         finally:
             Path(temporary).unlink(missing_ok=True)
@@ -88,15 +89,11 @@ def _seal(path: Path) -> Path:
     return path.with_suffix(".sha256")
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def _open(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     """The map, if its bytes are those that were written: a damaged cache would give wrong numbers silently."""
     try:
         array = np.load(path, mmap_mode="r")
-        if _digest(path) != _seal(path).read_text():
+        if file_sha256(path) != _seal(path).read_text():
             return None
     except (OSError, ValueError, EOFError):  # not there yet, or damaged: it is made (again)
         return None

@@ -71,7 +71,7 @@ class Manifest:
             size = path.stat().st_size
             if size != entry["bytes"]:
                 raise FusionBenchError(f"{path} has {size:,} bytes, not {entry['bytes']:,}", hint=_remedy(self.folder))
-            found = _digest(path)
+            found = file_sha256(path)
         except OSError as error:
             raise FusionBenchError(f"cannot read {path}: {error.strerror}", hint=_remedy(self.folder)) from error
         if found != entry["sha256"]:
@@ -92,7 +92,8 @@ class Manifest:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _digest(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """The SHA-256 sum of a file, read in pieces."""
     found = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

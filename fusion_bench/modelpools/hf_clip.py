@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from fusion_bench.datasets.manifest import file_sha256
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.modelpools.base import BASE, MULTITASK, ModelPool
 from fusion_bench.weights import check_compatible, check_finite, read_state_dict, write_state_dict
@@ -157,7 +158,7 @@ class HfClip(ModelPool):
         return float(self._clip.logit_scale.exp())
 
     def content_hash(self) -> str:
-        sums = {name: [_sum(path) for path in self._weights(name)] for name in self._sources}
+        sums = {name: [file_sha256(path) for path in self._weights(name)] for name in self._sources}
         return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
 
     def save(self, model: nn.Module, folder: Path) -> None:
@@ -214,11 +215,3 @@ def _snapshot(source: str, name: str) -> Path:
             f"{type(error).__name__}",
             hint=f"on a machine with network: huggingface-cli download {source}",
         ) from error
-
-
-def _sum(path: Path) -> str:
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            found.update(block)
-    return found.hexdigest()

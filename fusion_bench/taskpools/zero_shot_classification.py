@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from fusion_bench.datasets import ImageCache, Manifest, Split, locate, open_split
+from fusion_bench.datasets.manifest import file_sha256
 from fusion_bench.datasets.splits import decode
 from fusion_bench.errors import FusionBenchError, unknown_name
 from fusion_bench.modelpools.base import ModelPool
@@ -170,7 +171,9 @@ class ZeroShotTask(TaskAdapter):
                 file = self._manifest.sum(f"{self.task}/{self._file(split)}")
             else:
                 data = self._split(split).data
-                file = str(data._fingerprint) if not Path(self._config.data).is_dir() else _sum(self._path(split))
+                file = (
+                    str(data._fingerprint) if not Path(self._config.data).is_dir() else file_sha256(self._path(split))
+                )
             text = json.dumps([file, self._config.classes, self._config.templates])
             self._hashes[split] = hashlib.sha256(text.encode()).hexdigest()
         return self._hashes[split]
@@ -227,7 +230,3 @@ def preprocess(picture: Any, side: int) -> np.ndarray:
         left, top = (size[0] - side) // 2, (size[1] - side) // 2
         picture = picture.crop((left, top, left + side, top + side))
     return np.asarray(picture).transpose(2, 0, 1)
-
-
-def _sum(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
