@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from fusion_bench.algorithms.options import Pair, Position, Scaling, choose_pair
 from fusion_bench.models.ensemble import Ensemble
 from fusion_bench.progress import Progress, silent
-from fusion_bench.weights.state_dict import Experts, StateDict, named_experts
+from fusion_bench.weights.state_dict import Experts, StateDict, check_finite, named_experts
 from fusion_bench.weights.task_vectors import add_task_vector, merge_tensors
 
 if TYPE_CHECKING:
@@ -74,6 +74,9 @@ class MergingAlgorithm(Algorithm):
         progress("merge", 0, 1)
         merged = self.merge(base, experts)
         progress("merge", 1, 1)
+        check_finite(
+            merged, name="the merged model", hint="its inputs are finite: the method divides by 0 or overflows"
+        )
         return pool.build(merged)
 
 

@@ -11,6 +11,7 @@ class Case:
 
     Attributes:
         overrides: ``group.field=value``, as on the command line.
+        seed: None leaves the algorithm's YAML its own.
         kind, needs: from the algorithm's and pools' YAML; they describe the case and do not tell two cases apart.
 
     Example:
@@ -22,7 +23,7 @@ class Case:
     modelpool: str
     taskpool: str
     overrides: tuple[str, ...] = ()
-    seed: int = 0
+    seed: int | None = None
     device: str = "cpu"
     kind: str = field(default="merging", compare=False)
     needs: tuple[str, ...] = field(default=(), compare=False)
@@ -31,7 +32,8 @@ class Case:
     def label(self) -> str:
         """The algorithm with what was changed about it: the name of the run."""
         changed = [override.removeprefix("algorithm.") for override in self.overrides]
-        changed += [f"seed={self.seed}"] if self.seed else []
+        changed += [f"seed={self.seed}"] if self.seed is not None else []
+        changed += [f"device={self.device}"] if self.device != "cpu" else []
         return self.algorithm + (f"[{','.join(changed)}]" if changed else "")
 
     @property

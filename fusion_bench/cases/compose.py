@@ -64,7 +64,7 @@ def compose(
 def compose_case(case: Case, *, config_dir: Path | None = None, config_name: str = CONFIG_NAME) -> dict[str, Any]:
     """The configuration of a case."""
     names = [f"{group}={getattr(case, group)}" for group in registry.GROUPS]
-    rest = [f"++seed={case.seed}", f"++device={case.device}"]
+    rest = [f"++seed={case.seed or 0}", f"++device={case.device}"]
     return compose([*names, *case.overrides, *rest], config_dir=config_dir, config_name=config_name)
 
 
@@ -110,7 +110,7 @@ def _check_names(overrides: Sequence[str], config_dir: Path | None) -> None:
     for override in overrides:
         key, equals, value = override.partition("=")
         if equals and key in registry.GROUPS:
-            registry.config_path(key, value, config_dir=config_dir)
+            registry.read_config(key, value, config_dir=config_dir)  # an error in it names the file
 
 
 def _explained(error: Exception, overrides: Sequence[str], config_dir: Path | None) -> FusionBenchError:

@@ -54,7 +54,7 @@ def record(
         kept, rivals = _keeping(store, result, model, session, bound.modelpool)
         if kept:
             bound.modelpool.save(model, folder / "model")
-        _figure(result, bound, folder)
+        _figure(result, folder)
         run.artifacts(folder)
     run.datasets(
         {task: adapters[task].data_hash("test") for task in predictions},
@@ -138,20 +138,8 @@ def note(result: CaseResult) -> str:
     return "\n".join(lines)
 
 
-def _figure(result: CaseResult, bound: Bound, folder: Path) -> None:
+def _figure(result: CaseResult, folder: Path) -> None:
     from fusion_bench.report.plots import case_figure
 
-    base = _accuracies(bound, dict.fromkeys(result.tasks, "base"))
-    experts = _accuracies(bound, {task: task for task in result.tasks})
-    figure = case_figure(result.to_dict(), base=base, experts=experts)
-    figure.savefig(folder / "accuracy.png", dpi=110)
-
-
-def _accuracies(bound: Bound, models: Mapping[str, str]) -> dict[str, float]:
-    """From the logits that the session keeps of the pool's own models."""
-    found = {}
-    for task, name in models.items():
-        logits = bound.cache.logits.get((name, task, "test"))
-        if logits is not None:
-            found[task] = float((logits.argmax(1) == bound.adapters[task].labels("test")).double().mean())
-    return found
+    base, experts = result.references["pretrained"], result.references["experts"]
+    case_figure(result.to_dict(), base=base, experts=experts).savefig(folder / "accuracy.png", dpi=110)

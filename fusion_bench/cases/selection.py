@@ -19,7 +19,7 @@ def matrix(
     modelpools: Sequence[str] = (),
     taskpools: Sequence[str] = (),
     overrides: Sequence[str] = (),
-    seed: int = 0,
+    seed: int | None = None,
     device: str = "cpu",
     config_dir: Path | None = None,
 ) -> list[Case]:
@@ -39,7 +39,8 @@ def matrix(
         >>> [case.id for case in matrix(algorithms=["ties"], overrides=["algorithm.scaling=0.2,0.4"])]
         ['ties[scaling=0.2]-clip_mini-mini8', 'ties[scaling=0.4]-clip_mini-mini8']
     """
-    read = {group: _configs(group, config_dir) for group in registry.GROUPS}
+    asked = {"algorithm": algorithms, "modelpool": modelpools, "taskpool": taskpools}
+    read = {group: _configs(group, asked[group], config_dir) for group in registry.GROUPS}
     chosen = {
         "algorithm": _select("algorithm", algorithms, read["algorithm"]) if algorithms else sorted(read["algorithm"]),
         "modelpool": _select("modelpool", modelpools, read["modelpool"]) if modelpools else _default(read["modelpool"]),
@@ -81,9 +82,11 @@ def _fitting(chosen: dict[str, list[str]], read: dict[str, dict[str, dict[str, A
     return any(t in read["modelpool"][m].get("taskpools", ()) for m in chosen["modelpool"] for t in chosen["taskpool"])
 
 
-def _configs(group: str, config_dir: Path | None) -> dict[str, dict[str, Any]]:
+def _configs(group: str, asked: Sequence[str], config_dir: Path | None) -> dict[str, dict[str, Any]]:
+    """The YAML of a group. What was not asked for is not read: a broken file of another case is not this one's."""
+    known = registry.names(group, config_dir=config_dir)
     found = {}
-    for name in registry.names(group, config_dir=config_dir):
+    for name in _select(group, asked, known) if asked else known:
         path = registry.config_path(group, name, config_dir=config_dir)
         found[name] = registry.read_config(group, path)
         if group == "algorithm" and "kind" not in found[name]:

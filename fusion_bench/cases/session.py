@@ -7,7 +7,6 @@ import os
 import uuid
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from fusion_bench.cases.case import Case
 from fusion_bench.cases.compose import CONFIG_NAME, compose_case
 from fusion_bench.cases.fingerprint import code_hash
 from fusion_bench.cases.provenance import provenance
+from fusion_bench.cases.startup import start_up
 from fusion_bench.cases.storage import announcement, model_bytes
 from fusion_bench.modelpools.base import ModelPool
 from fusion_bench.progress import Progress, silent
@@ -27,29 +27,17 @@ if TYPE_CHECKING:
     from fusion_bench.tracking.store import Store
 
 
-@dataclass
 class Bound:
-    """A model pool with a task pool bound to it."""
+    """A model pool with a task pool bound to it, and the logits of the pool's own models."""
 
-    modelpool: ModelPool
-    taskpool: TaskPool
-    adapters: dict[str, TaskAdapter]
-    cache: LogitCache = field(default_factory=LogitCache)
-
-    def register(self) -> None:
-        """Let evaluation recognise the pool's own models, whose logits are kept."""
-        for name in self.modelpool.names:
-            model = self.modelpool.__dict__.get("_models", {}).get(name)
-            if model is not None:
-                self.cache.members[id(model)] = name
+    def __init__(self, modelpool: ModelPool, taskpool: TaskPool) -> None:
+        self.modelpool, self.taskpool = modelpool, taskpool
+        self.adapters: dict[str, TaskAdapter] = dict(taskpool.bind(modelpool))
+        self.cache = LogitCache(modelpool.owns)
 
     def size(self) -> int:
         """Bytes of tensors held."""
-        states = getattr(self.modelpool, "_states", {})
-        tensors = [t for state in states.values() for t in state.values()] + list(self.cache.logits.values())
-        models = self.modelpool.__dict__.get("_models", {}).values()
-        tensors += [p for model in models for p in model.parameters()]
-        return sum(t.numel() * t.element_size() for t in tensors)
+        return self.modelpool.bytes_held() + self.cache.bytes_held()
 
 
 class Session:
@@ -99,7 +87,9 @@ class Session:
         if self._store is None and self._uri != "":
             from fusion_bench.tracking import Store, locate_store
 
-            self._store = Store(locate_store(self._uri))
+            location = locate_store(self._uri)
+            start_up(location)
+            self._store = Store(location)
         return self._store
 
     def config(self, case: Case) -> dict[str, Any]:
@@ -115,7 +105,7 @@ class Session:
         if key not in self._bound:
             modelpool = self._build("modelpool", config, case.modelpool)
             taskpool = self._build("taskpool", config, case.taskpool)
-            self._bound[key] = Bound(modelpool, taskpool, dict(taskpool.bind(modelpool)))
+            self._bound[key] = Bound(modelpool, taskpool)
         self._bound.move_to_end(key)
         self._make_room()
         return self._bound[key]
@@ -157,7 +147,6 @@ class Session:
         pool = bound.modelpool
         base = pool.model("base")
         own = {task: pool.model(task) for task in bound.taskpool.tasks if task in pool.expert_names}
-        bound.register()
         device = case.device
         low = evaluate(base, bound.adapters, progress=progress, cache=bound.cache, device=device)
         high: dict[str, Predictions] = {}

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"fusion_bench: {error}", file=sys.stderr)
         return MISUSED
     except KeyboardInterrupt:
-        print("fusion_bench: interrupted; a run under way was marked KILLED", file=sys.stderr)
+        print("fusion_bench: interrupted; if a run was under way it is marked KILLED", file=sys.stderr)
         return INTERRUPTED
 
 

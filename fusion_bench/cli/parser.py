@@ -39,7 +39,7 @@ def build_parser(config_dir: Path | None = None) -> argparse.ArgumentParser:
         "--plugin", action="append", default=[], metavar="MODULE", help="module or .py file with your own classes"
     )
     parser.add_argument("--device", help="cpu (default), cuda, cuda:1, …")
-    parser.add_argument("--seed", type=int, help="seed of methods that are random (default: 0)")
+    parser.add_argument("--seed", type=int, help="seed of methods that are random (default: their YAML's, 0)")
     parser.add_argument("--resume", action="store_true", help="reuse a finished run with the same fingerprint")
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="where the JSON report is saved (default: outputs/<case>.json)"

@@ -26,7 +26,8 @@ def select(options: argparse.Namespace) -> list[Case]:
     root = _root(options)
     rest = [word for word in options.overrides if word.partition("=")[0] not in (*registry.GROUPS, "seed", "device")]
     groups = {group: _several(given.get(group) or root["defaults"].get(group), group) for group in registry.GROUPS}
-    seeds = [_seed(text) for text in _several(_first(options.seed, given.get("seed"), root.get("seed"), 0), "seed")]
+    said = _first(options.seed, given.get("seed"), root.get("seed") or None)  # the root's 0 leaves a YAML its own
+    seeds = [None] if said is None else [_seed(text) for text in _several(said, "seed")]
     devices = _several(_first(options.device, given.get("device"), root.get("device"), "cpu"), "device")
     if not options.multirun:
         counts = {name: len(names) for name, names in groups.items()} | {"seed": len(seeds), "device": len(devices)}
@@ -82,7 +83,7 @@ def _several(text: object, name: str) -> list[str]:
 
 
 def _first(*values: object) -> object:
-    return next(value for value in values if value is not None)
+    return next((value for value in values if value is not None), None)
 
 
 def _seed(text: str) -> int:

@@ -81,6 +81,12 @@ class ModelPool(ABC):
         owned: dict[str, Any] = self.__dict__.get("_models", {})
         return next((name for name, mine in owned.items() if mine is model), None)
 
+    def bytes_held(self) -> int:
+        """Bytes of the tensors that were read or built so far, and are kept."""
+        states = [state.values() for state in self.__dict__.get("_states", {}).values()]
+        built = [model.parameters() for model in self.__dict__.get("_models", {}).values()]
+        return sum(t.numel() * t.element_size() for tensors in (*states, *built) for t in tensors)
+
     def check_name(self, name: str) -> None:
         """Refuse a model that the pool has not.
 

@@ -24,11 +24,18 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 
 @pytest.fixture(scope="session")
-def fusion_session(pytestconfig: pytest.Config) -> Iterator[Session]:
+def fusion_session(request: pytest.FixtureRequest) -> Iterator[Session]:
     """What the cases of one process share: loaded pools, bound task pools, the tracking store."""
+    from fusion_bench.pytest_plugin import options as command_line
+    from fusion_bench.pytest_plugin.parametrize import case_of
+    from fusion_bench.pytest_plugin.progress import say
     from fusion_bench.pytest_plugin.store import open_session
 
-    with open_session(pytestconfig) as session:
+    with open_session(request.config) as session:
+        if command_line.read(request.config).save_models in ("best", "all"):
+            cases = [case for case in map(case_of, request.session.items) if case is not None]
+            for line in session.announcements(list(dict.fromkeys(cases))):
+                say(request.config, line)
         yield session
 
 
@@ -52,7 +59,7 @@ def tracked_run(case: Case, fusion_session: Session, request: pytest.FixtureRequ
 def algorithm(case: Case, fusion_session: Session) -> Algorithm:
     """The case's algorithm with its overrides and seed, validated; fields left to a search have their defaults."""
     from fusion_bench import registry
-    from fusion_bench.cases.run import seeded
+    from fusion_bench.cases.prepare import seeded
 
     fields = seeded(fusion_session.config(case)["algorithm"], case)
     built: Algorithm = registry.build("algorithm", fields, plugins=fusion_session.plugins)

@@ -35,7 +35,7 @@ class Options:
     taskpools: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     device: str = "cpu"
-    seed: int = 0
+    seed: int | None = None
     resume: bool = False
     save_models: str | None = None
     tracking_uri: str | None = None
@@ -75,7 +75,7 @@ _WHERE_FREE: tuple[tuple[str, dict[str, Any]], ...] = (
         },
     ),
     ("device", {"default": "cpu", "help": "where models are fused and evaluated (default: cpu)"}),
-    ("seed", {"type": int, "default": 0, "help": "seed of every case (default: 0)"}),
+    ("seed", {"type": int, "help": "seed of every case whose method is random (default: its YAML's, 0)"}),
     ("resume", {"action": "store_true", "help": "reuse finished runs with the same fingerprint"}),
     ("plugin", {"action": "append", "metavar": "MODULES", "help": "modules that hold your own algorithms or pools"}),
 )
@@ -132,7 +132,7 @@ def read(config: pytest.Config) -> Options:
         taskpools=many("taskpool"),
         overrides=overrides,
         device=config.getoption(_dest("device"), None) or "cpu",
-        seed=config.getoption(_dest("seed"), None) or 0,
+        seed=config.getoption(_dest("seed"), None),
         resume=bool(config.getoption(_dest("resume"), False)),
         save_models=config.getoption(_dest("save-models"), None),
         tracking_uri=config.getoption(_dest("tracking-uri"), None),

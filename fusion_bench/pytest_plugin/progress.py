@@ -153,6 +153,11 @@ class _Display(_Codec):
                 self._terminal.say(text, **markup)
         return result
 
+    def say(self, text: str) -> None:
+        """A line above the status line; nothing with ``-q``."""
+        if self._terminal is not None:
+            self._terminal.say(text)
+
     def _under_way(self, case_id: str, stage: str, done: int, total: int) -> None:
         self._board.update(case_id, stage, done, total)
         if self._terminal is not None:
@@ -207,3 +212,10 @@ def progress_of(item: pytest.Item) -> Progress:
     role: Any = item.config.pluginmanager.get_plugin(PLUGIN_NAME)
     reporter: Progress = silent if role is None else role.reporter_of(item)
     return reporter
+
+
+def say(config: pytest.Config, text: str) -> None:
+    """A line for the user, from the process that has the terminal; a worker of xdist says nothing."""
+    role: Any = config.pluginmanager.get_plugin(PLUGIN_NAME)
+    if isinstance(role, _Display):
+        role.say(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ class Board:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._expected: dict[str, None] = {}
+        self._expected: dict[str, int] = {}  # tests by case: two test functions may run the same one
         self._running: dict[str, float] = {}
         self._stages: dict[str, tuple[str, int, int]] = {}
         self._seconds: list[float] = []
@@ -39,7 +40,7 @@ class Board:
     @property
     def total(self) -> int:
         """How many cases the session holds."""
-        return len(self._expected)
+        return sum(self._expected.values())
 
     @property
     def finished(self) -> int:
@@ -54,7 +55,7 @@ class Board:
 
     def expect(self, case_ids: Iterable[str]) -> None:
         """Add the cases that will run."""
-        self._expected.update(dict.fromkeys(case_ids))
+        self._expected |= Counter(case_ids)
 
     def knows(self, nodeid: str) -> bool:
         """Whether the test of this node id is one of the expected cases."""

@@ -43,19 +43,23 @@ class _Store:
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         collect_only = session.config.getoption("collectonly", False)
         if not collect_only and any(case_of(item) is not None for item in session.items):
-            self._prepare()
+            self._prepare(runs_here=True)
         return (yield)
 
     @pytest.hookimpl(optionalhook=True, tryfirst=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
         # a worker has collected and none has been given work yet: the last moment before several open the store
         if any(case_id_of(nodeid) for nodeid in ids):
-            self._prepare()
+            self._prepare(runs_here=False)
 
-    def _prepare(self) -> None:
+    def _prepare(self, *, runs_here: bool) -> None:
         if self.ready is not None or hasattr(self._config, "workerinput"):
             return
         try:
+            if runs_here:
+                from fusion_bench.cases.startup import start_up
+
+                start_up(location(self._config))
             self.ready = prepare(self._config)
         except FusionBenchError as error:
             raise pytest.UsageError(f"fusion_bench: {error}") from error

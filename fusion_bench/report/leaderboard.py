@@ -146,15 +146,15 @@ def _bounds(results: Sequence[Mapping[str, Any]], present: set[str], tasks: Sequ
 
 
 def row_name(case: Mapping[str, Any]) -> str:
-    """The algorithm, with what was overridden and the seed where it is not 0.
+    """The algorithm, with what was overridden, the seed where one was given and the device where it is no CPU.
 
     Example:
         >>> row_name({"algorithm": "ties", "overrides": ["algorithm.scaling=0.4"], "seed": 3})
         'ties[scaling=0.4,seed=3]'
     """
     changed = [str(override).removeprefix("algorithm.") for override in case.get("overrides", ())]
-    if case.get("seed", 0):
-        changed.append(f"seed={case['seed']}")
+    changed += [f"seed={case['seed']}"] if case.get("seed") is not None else []
+    changed += [f"device={case['device']}"] if case.get("device", "cpu") != "cpu" else []
     return case["algorithm"] + (f"[{','.join(changed)}]" if changed else "")
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -42,18 +42,31 @@ class Predictions:
         return float(self.correct.mean())
 
 
-@dataclass
 class LogitCache:
-    """Logits of the pool's own models, by (model, task, split): several ensembles and ``experts`` share them.
+    """Logits of a pool's own models, by (model, task, split, device): ensembles and ``experts`` share them.
 
-    Only models that are kept alive and never written to may be in it; ``members`` maps their ids to names.
+    Args:
+        name_of: the name of a model whose logits are to be kept, None of any other. Models that it names must never be
+            written to.
     """
 
-    members: dict[int, str] = field(default_factory=dict)
-    logits: dict[tuple[str, str, str], Tensor] = field(default_factory=dict)
+    def __init__(self, name_of: Callable[[nn.Module], str | None]) -> None:
+        self._name_of = name_of
+        self._logits: dict[tuple[str, str, str, str], Tensor] = {}
 
-    def name_of(self, model: nn.Module) -> str | None:
-        return self.members.get(id(model))
+    def get(self, model: nn.Module, task: str, split: str, device: str, compute: Callable[[], Tensor]) -> Tensor:
+        """The logits kept for ``model``, else those that ``compute`` finds."""
+        name = self._name_of(model)
+        if name is None:
+            return compute()
+        key = (name, task, split, device)
+        if key not in self._logits:
+            self._logits[key] = compute()
+        return self._logits[key]
+
+    def bytes_held(self) -> int:
+        """Bytes of all logits kept."""
+        return sum(logits.numel() * logits.element_size() for logits in self._logits.values())
 
 
 def evaluate(
@@ -100,18 +113,13 @@ def _combined(model: nn.Module, adapter: TaskAdapter, split: str, cache: LogitCa
     return _logits(model, adapter, split, cache, device)
 
 
-@torch.inference_mode()
 def _logits(model: nn.Module, adapter: TaskAdapter, split: str, cache: LogitCache | None, device: str) -> Tensor:
-    name = cache.name_of(model) if cache is not None else None
-    key = (name or "", adapter.task, split)
-    if cache is not None and name is not None and key in cache.logits:
-        return cache.logits[key]
-    model = model.to(device).eval()
-    parts = [adapter.logits(model, batch.to(device)).cpu() for batch in adapter.inputs(split)]
-    logits = torch.cat(parts)
-    if cache is not None and name is not None:
-        cache.logits[key] = logits
-    return logits
+    @torch.inference_mode()
+    def compute() -> Tensor:
+        moved = model.to(device).eval()
+        return torch.cat([adapter.logits(moved, batch.to(device)).cpu() for batch in adapter.inputs(split)])
+
+    return compute() if cache is None else cache.get(model, adapter.task, split, device, compute)
 
 
 def _predictions(task: str, logits: Tensor, label: Tensor) -> Predictions:

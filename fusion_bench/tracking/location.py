@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from fusion_bench.errors import FusionBenchError
 
@@ -49,7 +51,7 @@ def locate_store(uri: str | None = None, *, start: Path | None = None) -> StoreL
     if "://" not in given or given.startswith("file:"):
         raise FusionBenchError(
             f"the tracking URI {given!r} is a folder, and MLflow no longer keeps runs in folders",
-            hint=f"use a database in it: sqlite:///{given.removeprefix('file:').rstrip('/')}/mlflow.db",
+            hint=f"use a database in it: sqlite:///{_folder(given, start)}/mlflow.db",
         )
     return StoreLocation(given, None)
 
@@ -60,6 +62,11 @@ def project_root(start: Path) -> Path:
         if (folder / "mlruns").exists() or (folder / "pyproject.toml").is_file():
             return folder
     return start
+
+
+def _folder(given: str, start: Path) -> Path:
+    path = url2pathname(urlsplit(given).path) if given.startswith("file:") else given
+    return (start / path).resolve()
 
 
 def _sqlite(path: Path) -> StoreLocation:

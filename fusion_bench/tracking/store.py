@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-import sqlite3
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.tracking.location import StoreLocation
+from fusion_bench.tracking.probe import probe, probe_database
 
 _LOCK_SECONDS = 120
-_PROBE_SECONDS = 5
 
 _NOTE = """Runs of `{name}`: one per algorithm, on the same models and the same examples.
 
@@ -39,14 +35,12 @@ class Store:
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a bar for every JSON file
         self.location = location
         self._experiments: dict[str, str] = {}
+        probe(location)
         if location.is_remote:
-            _probe_server(location.uri)
             os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-        elif location.database is not None:
-            _probe_folder(location.database.parent)
         with self._lock():
             if location.database is not None:  # under the lock: another process may be creating it this moment
-                _probe_database(location.database)
+                probe_database(location.database)
             self.client = self._open()
 
     def _open(self) -> Any:
@@ -60,10 +54,20 @@ class Store:
                 client.search_experiments(max_results=1)  # the first use creates the tables
             return client
         except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+            missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
+            way = "move it away" if self.location.database is not None else "check its address and its log"
             raise FusionBenchError(
-                f"cannot open the tracking store {self.location.uri}: {' '.join(str(error).split())[:300]}",
-                hint="move it away, or name another with --tracking-uri sqlite:///other.db",
+                f"cannot open the tracking store {self._shown()}: {' '.join(str(error).split())[:300]}",
+                hint=f"pip install {missing}"
+                if missing
+                else f"{way}, or name another: --tracking-uri sqlite:///other.db",
             ) from error
+
+    def _shown(self) -> str:
+        from sqlalchemy.engine import make_url
+
+        is_address = "://" in self.location.uri and not self.location.is_remote
+        return make_url(self.location.uri).render_as_string(hide_password=True) if is_address else self.location.uri
 
     def experiment(self, name: str) -> str:
         """The id of an experiment, created where it is missing."""
@@ -119,58 +123,6 @@ class Store:
                 f"{path} is held by another process for over {_LOCK_SECONDS} s",
                 hint="wait for it, or remove the file if no process of ours runs",
             ) from None
-
-
-def _probe_server(uri: str) -> None:
-    if not uri.startswith("http"):
-        return
-    address = f"{uri.rstrip('/')}/health"
-    try:
-        with urllib.request.urlopen(address, timeout=_PROBE_SECONDS) as answer:
-            answer.read()
-    except urllib.error.HTTPError as error:
-        if error.code >= 500:
-            raise FusionBenchError(
-                f"the tracking server {uri} answers {error.code} {error.reason}",
-                hint="look at its log, or unset MLFLOW_TRACKING_URI to use the database in mlruns/",
-            ) from error
-        # it answers; a server without /health is still a server
-    except (OSError, ValueError) as error:
-        raise FusionBenchError(
-            f"the tracking server {uri} does not answer: {getattr(error, 'reason', error)}",
-            hint="start it, or unset MLFLOW_TRACKING_URI to use the database in mlruns/",
-        ) from error
-
-
-def _probe_folder(folder: Path) -> None:
-    """Find out now whether the folder can be written, rather than after an hour of fusing."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise FusionBenchError(
-            f"cannot write to {folder}: {error.strerror}",
-            hint="check its permissions, or name another store with --tracking-uri sqlite:///other.db",
-        ) from error
-
-
-def _probe_database(database: Path) -> None:
-    if not database.exists():
-        return
-    try:
-        connection = sqlite3.connect(database, timeout=_PROBE_SECONDS)
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.rollback()
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise FusionBenchError(
-            f"cannot write to {database}: {error}",
-            hint="another program holds it, or it is no SQLite file; close that, or use --tracking-uri sqlite:///other.db",
-        ) from error
 
 
 @contextmanager

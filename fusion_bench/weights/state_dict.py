@@ -92,7 +92,9 @@ def check_compatible(
         )
 
 
-def check_finite(state: StateDict, *, name: str) -> None:
+def check_finite(
+    state: StateDict, *, name: str, hint: str = "the checkpoint is damaged, or its training diverged"
+) -> None:
     """Check that every number of ``state`` is real and finite.
 
     Raises:
@@ -116,7 +118,7 @@ def check_finite(state: StateDict, *, name: str) -> None:
             first = bad.nonzero()[0].tolist()
             raise FusionBenchError(
                 f"{name}: tensor {key!r} has {count} non-finite of {tensor.numel()} entries, the first at {first}",
-                hint="the checkpoint is damaged, or its training diverged",
+                hint=hint,
             )
 
 

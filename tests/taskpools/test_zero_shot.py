@@ -79,14 +79,28 @@ def test_a_routed_model_is_evaluated_on_its_own_variant(pool, tasks) -> None:
 def test_ensembles_share_the_logits_of_the_pools_own_models(pool, tasks) -> None:
     adapters = tasks.bind(pool)
     members = {name: pool.model(name) for name in pool.expert_names}
-    cache = LogitCache({id(model): name for name, model in members.items()})
-    with_cache = evaluate(Ensemble(members), adapters, cache=cache)
-    assert set(cache.logits) == {(m, t, "test") for m in members for t in adapters}
-    for key in cache.logits:
-        cache.logits[key] = cache.logits[key].flip(1)  # whatever is kept is used
-    again = evaluate(Ensemble(members), adapters, cache=cache)
-    assert not np.array_equal(with_cache["circles"].loss, again["circles"].loss)
-    assert np.array_equal(with_cache["circles"].loss, evaluate(Ensemble(members), adapters)["circles"].loss)
+    names = {id(model): name for name, model in members.items()}
+    cache = LogitCache(lambda model: names.get(id(model)))
+    alone = evaluate(Ensemble(members), adapters)
+    calls = 0
+
+    def counted(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    hooks = [model.register_forward_hook(counted) for model in members.values()]
+    first = evaluate(Ensemble(members), adapters, cache=cache)
+    once, again = calls, evaluate(Ensemble(members), adapters, cache=cache)
+    assert calls == once > 0  # the second time no model was run
+    assert cache.bytes_held() == 4 * sum(
+        len(members) * adapters[t].size("test") * len(adapters[t].classes) for t in adapters
+    )
+    evaluate(Ensemble(members), adapters, cache=cache, device="cpu:0")
+    assert calls == 2 * once  # another device rounds in its own way
+    for hook in hooks:
+        hook.remove()
+    for found in (first, again):
+        assert np.array_equal(found["circles"].loss, alone["circles"].loss)
 
 
 def test_an_ensemble_of_one_predicts_as_its_member(pool, tasks) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.tracking import Store, locate_store
-from fusion_bench.tracking import store as module
+from fusion_bench.tracking import probe as module
 
 WRITER = """
 import sys
@@ -43,13 +43,13 @@ def test_four_processes_that_start_together_lose_nothing(tmp_path: Path) -> None
 
 def test_a_file_in_the_place_of_the_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "mlruns").write_text("not a folder")
-    with pytest.raises(FusionBenchError, match=r"(?s)cannot write to .*mlruns.*--tracking-uri"):
+    with pytest.raises(FusionBenchError, match=r"(?s)mlruns is a file.*--tracking-uri"):
         Store(locate_store(start=tmp_path))
     assert (tmp_path / "mlruns").read_text() == "not a folder"
 
 
 def test_a_locked_database_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(module, "SECONDS", 0.2)
     connection = sqlite3.connect(str(store.location.database))
     connection.execute("BEGIN EXCLUSIVE")
     try:
@@ -79,7 +79,7 @@ def test_a_server_that_is_not_there_is_told_at_once() -> None:
 
 
 def test_a_server_that_accepts_and_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(module, "SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(FusionBenchError, match="does not answer"):
         Store(locate_store(f"http://127.0.0.1:{silent.getsockname()[1]}"))
 

@@ -1,0 +1,109 @@
+"""Everything about a case that can be known, and refused, before work starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from fusion_bench import registry
+from fusion_bench.cases.case import Case
+from fusion_bench.cases.fingerprint import fingerprint, plugin_hash
+from fusion_bench.cases.search import combinations, open_fields
+from fusion_bench.cases.session import Bound, Session
+from fusion_bench.cases.storage import check_room, keeps, model_bytes
+from fusion_bench.errors import FusionBenchError
+
+if TYPE_CHECKING:
+    from fusion_bench.algorithms.base import Algorithm
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A validated case.
+
+    Attributes:
+        algorithm: with the fields that were given.
+        grid: the fields that validation data decides, with the values to try.
+        config: the composed configuration.
+        fingerprint: of configuration, checkpoints, data and code.
+        loading: seconds that opening the pools took.
+    """
+
+    case: Case
+    algorithm: Algorithm
+    grid: dict[str, Any]
+    config: dict[str, Any]
+    bound: Bound
+    fingerprint: str
+    loading: float
+
+
+def prepare(case: Case, session: Session) -> Prepared:
+    """Validate a case and open its pools.
+
+    Raises:
+        FusionBenchError: a device that is not there, an option out of range, a damaged file, no room for the result.
+    """
+    check_device(case.device)
+    config = session.config(case)
+    config = {**config, "algorithm": seeded(config["algorithm"], case)}
+    algorithm, grid = _algorithm(case, config, session)
+    start = time.perf_counter()
+    bound = session.bound(case)
+    size = model_bytes(bound.modelpool)
+    loading = time.perf_counter() - start
+    theirs = plugin_hash([type(algorithm), type(bound.modelpool), type(bound.taskpool)])
+    content = (bound.modelpool.content_hash(), bound.taskpool.content_hash())
+    mark = fingerprint(config, *content, session.code, theirs, torch.__version__)
+    store = session.store
+    if store is not None and store.location.artifacts is not None and keeps(session.save_models, size):
+        check_room(store.location.artifacts, size)
+    return Prepared(case, algorithm, grid, config, bound, mark, loading)
+
+
+def seeded(fields: Mapping[str, Any], case: Case) -> dict[str, Any]:
+    """The algorithm's fields with the seed that was asked for; None leaves the YAML's own."""
+    typed = any(override.lstrip("+").startswith("algorithm.seed=") for override in case.overrides)
+    return {**fields, "seed": case.seed} if "seed" in fields and case.seed is not None and not typed else dict(fields)
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that torch does not know or that this machine has not.
+
+    Raises:
+        FusionBenchError: naming the device, and those that are here.
+
+    Example:
+        >>> check_device("cpu")
+    """
+    here = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    here += ["mps"] if torch.backends.mps.is_available() else []
+    hint = f"this machine has: {', '.join(['cpu', *here])}"
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise FusionBenchError(f"unknown device {device!r}", hint=hint) from error
+    try:
+        if kind == "meta":
+            raise RuntimeError("it holds no numbers")
+        torch.ones(1, device=device).add_(1).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # a build without CUDA asserts
+        reason = (str(error).splitlines() or [""])[0]
+        raise FusionBenchError(f"device {device!r} cannot be used: {reason}", hint=hint) from error
+
+
+def _algorithm(case: Case, config: Mapping[str, Any], session: Session) -> tuple[Algorithm, dict[str, Any]]:
+    """The validated algorithm, and the fields that validation data decides."""
+    shipped = registry.read_config("algorithm", case.algorithm, config_dir=session.config_dir)
+    fields = config["algorithm"]
+    grid = open_fields(fields, case.overrides, shipped)
+    path = registry.config_path("algorithm", case.algorithm, config_dir=session.config_dir)
+    where = f"algorithm {case.label!r} ({path})"
+    built: Algorithm = registry.build("algorithm", fields, plugins=session.plugins, where=where)
+    for values in combinations(grid):  # every one is validated before the first is fused
+        registry.build("algorithm", fields, overrides=values, plugins=session.plugins, where=f"{where}, search")
+    return built, grid
