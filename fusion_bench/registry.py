@@ -132,7 +132,8 @@ def resolve_class(group: str, type_name: str, *, plugins: Sequence[str] = ()) ->
         if hasattr(module, "__path__") and importlib.util.find_spec(f"{module.__name__}.{type_name}") is not None:
             return _only_class(importlib.import_module(f"{module.__name__}.{type_name}"), base)
     known = sorted(p.stem for p in _package_folder(package).glob("[a-z]*.py") if p.stem not in {"base", "options"})
-    raise unknown_name(f"{group} type", type_name, known)
+    error = unknown_name(f"{group} type", type_name, known)
+    raise FusionBenchError(error.message, hint=f"{error.hint}; a file of your own: --plugin {type_name}.py")
 
 
 def build(
@@ -171,6 +172,7 @@ def instantiate(cls: type, fields: Mapping[str, Any], *, where: str) -> Any:
     """``cls(**fields)`` with pydantic's complaints as one `FusionBenchError`."""
     from pydantic import ValidationError
 
+    _check_decorated(cls)
     known = [name for name in inspect.signature(cls).parameters if name != "self"]
     for name in fields:
         if name not in known:
@@ -189,6 +191,18 @@ def instantiate(cls: type, fields: Mapping[str, Any], *, where: str) -> Any:
             value = "" if problem["type"] == "missing" else f" (given: {problem.get('input')!r})"
             lines.append(f"{field}: {message}{value}")
         raise FusionBenchError(f"{where}: {'; '.join(lines)}", hint=f"its options are {', '.join(known)}") from error
+
+
+def _check_decorated(cls: type) -> None:
+    """Refuse an algorithm whose options nobody would check: it has fields, and pydantic has not seen them."""
+    from pydantic.dataclasses import is_pydantic_dataclass
+
+    fields = [name for name, hint in inspect.get_annotations(cls).items() if "ClassVar" not in str(hint)]
+    if fields and any(is_pydantic_dataclass(base) for base in cls.__mro__[1:]) and not is_pydantic_dataclass(cls):
+        raise FusionBenchError(
+            f"{cls.__module__}.{cls.__qualname__} has the options {', '.join(fields)} and is no pydantic dataclass",
+            hint="put @dataclass(frozen=True, kw_only=True) before it, from pydantic.dataclasses import dataclass",
+        )
 
 
 def load_algorithm(source: str | Path | Mapping[str, Any], **overrides: Any) -> Algorithm:

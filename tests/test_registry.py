@@ -143,3 +143,23 @@ def test_building_writes_nothing_into_the_callers_dict() -> None:
     before = dict(source)
     registry.build("algorithm", source, overrides={"density": 0.5})
     assert source == before
+
+
+def test_an_algorithm_whose_options_nobody_checks_is_refused(tmp_path: Path) -> None:
+    plugin = tmp_path / "unchecked_method.py"
+    plugin.write_text(
+        "from dataclasses import dataclass\n"
+        "from fusion_bench.algorithms.base import MergingAlgorithm\n"
+        "@dataclass(frozen=True, kw_only=True)\n"
+        "class UncheckedMethod(MergingAlgorithm):\n"
+        "    scaling: float = 0.3\n"
+        "    def merge(self, base, experts):\n"
+        "        return dict(base)\n"
+    )
+    with pytest.raises(FusionBenchError, match=r"(?s)scaling.*no pydantic dataclass.*pydantic.dataclasses"):
+        registry.build("algorithm", {"type": "unchecked_method", "scaling": "x"}, plugins=[str(plugin)])
+
+
+def test_an_unknown_type_names_the_option_for_a_file_of_ones_own() -> None:
+    with pytest.raises(FusionBenchError, match=r"--plugin my_method\.py"):
+        registry.build("algorithm", {"type": "my_method"})

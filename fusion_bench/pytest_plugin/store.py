@@ -56,11 +56,7 @@ class _Store:
         if self.ready is not None or hasattr(self._config, "workerinput"):
             return
         try:
-            if runs_here:
-                from fusion_bench.cases.startup import start_up
-
-                start_up(location(self._config))
-            self.ready = prepare(self._config)
+            self.ready = prepare(self._config, runs_here=runs_here)
         except FusionBenchError as error:
             raise pytest.UsageError(f"fusion_bench: {error}") from error
 
@@ -74,8 +70,11 @@ def location(config: pytest.Config) -> StoreLocation:
     return locate_store(uri, start=config.invocation_params.dir if uri else config.rootpath)
 
 
-def prepare(config: pytest.Config) -> Store:
+def prepare(config: pytest.Config, *, runs_here: bool) -> Store:
     """Create the store or probe it, and close the runs that dead processes left open.
+
+    Args:
+        runs_here: cases will run in this process, so it may as well load its libraries meanwhile.
 
     Raises:
         FusionBenchError: the store cannot be used.
@@ -83,6 +82,10 @@ def prepare(config: pytest.Config) -> Store:
     from fusion_bench.tracking import Store
     from fusion_bench.tracking.sweep import close_stale_runs
 
+    if runs_here:
+        from fusion_bench.cases.startup import start_up
+
+        start_up(location(config))
     store = Store(location(config))
     close_stale_runs(store)
     return store

@@ -167,9 +167,47 @@ def test_an_interrupted_case_is_marked_killed(toy_config: Path, tmp_path: Path, 
     assert client.list_artifacts(run.info.run_id) == []
 
 
-def test_an_unknown_device_is_refused_before_work(toy_config: Path) -> None:
-    with (
-        Session(config_dir=toy_config, tracking_uri="") as fresh,
-        pytest.raises(FusionBenchError, match="unknown device"),
-    ):
-        run_case(dataclasses.replace(one("ties", toy_config), device="cdua"), fresh)
+@pytest.mark.parametrize("device", ["cdua", "cuda:99", "mps", "meta"])
+def test_a_device_that_is_not_here_is_refused_before_work(toy_config: Path, device: str) -> None:
+    import torch
+
+    if device == "mps" and torch.backends.mps.is_available():
+        pytest.skip("this machine has it")
+    with Session(config_dir=toy_config, tracking_uri="") as fresh, pytest.raises(FusionBenchError, match="has: cpu"):
+        run_case(dataclasses.replace(one("ties", toy_config), device=device), fresh)
+    assert not fresh._bound  # nothing was loaded
+
+
+def test_a_case_that_is_refused_leaves_a_failed_run(session: Session, toy_config: Path) -> None:
+    case = one("ties", toy_config, "algorithm.density=5")
+    with pytest.raises(FusionBenchError, match="density"):
+        run_case(case, session)
+    runs = session.store.client.search_runs([session.store.experiment("toy/toy2")], "attributes.status = 'FAILED'")
+    (run,) = [run for run in runs if run.data.tags["case"] == case.id]
+    assert "density" in run.data.tags["error"]
+    assert run.data.tags["session"] == session.name
+
+
+def test_a_seed_of_0_undoes_the_one_in_a_yaml_and_none_leaves_it() -> None:
+    from fusion_bench.cases.prepare import seeded
+
+    case, fields = Case("dare_ties", "p", "t"), {"seed": 3, "scaling": 1.0}
+    assert seeded(fields, case) == fields
+    assert seeded(fields, dataclasses.replace(case, seed=0))["seed"] == 0
+    typed = dataclasses.replace(case, seed=0, overrides=("algorithm.seed=5",))
+    assert seeded({"seed": 5}, typed) == {"seed": 5}
+    assert case.id != dataclasses.replace(case, seed=0).id
+
+
+def test_a_model_of_nan_is_refused_before_it_is_evaluated(
+    session: Session, toy_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fusion_bench.algorithms.simple_average import SimpleAverage
+    from fusion_bench.cases import run
+
+    monkeypatch.setattr(
+        SimpleAverage, "merge", lambda self, base, experts: {k: v * float("nan") for k, v in base.items()}
+    )
+    monkeypatch.setattr(run, "evaluate", lambda *_, **__: pytest.fail("evaluated"))
+    with pytest.raises(FusionBenchError, match=r"the merged model: tensor .* non-finite"):
+        run_case(one("simple_average", toy_config), session)

@@ -99,3 +99,11 @@ def test_two_thousand_cases_are_made_quickly(folder: Path) -> None:
     cases = matrix(algorithms=["ties"], modelpools=["pool_a"], overrides=overrides, config_dir=folder)
     assert len({case.id for case in cases}) == 2000
     assert time.process_time() - start < 1
+
+
+def test_a_broken_yaml_is_the_matter_of_its_own_case_only(tmp_path: Path) -> None:
+    (tmp_path / "algorithm").mkdir()
+    (tmp_path / "algorithm" / "broken.yaml").write_text("- a list\n")
+    assert [case.algorithm for case in matrix(algorithms=["ties"], config_dir=tmp_path)] == ["ties"]
+    with pytest.raises(FusionBenchError, match=r"broken\.yaml holds no options"):
+        matrix(algorithms=["broken"], config_dir=tmp_path)

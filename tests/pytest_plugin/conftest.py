@@ -34,7 +34,7 @@ def run_case(case, session, progress):
 
 patch = pytest.MonkeyPatch()
 patch.setitem(vars(fusion_bench.cases), "run_case", run_case)  # an attribute lookup would import torch
-patch.setattr(store, "prepare", lambda config: None)
+patch.setattr(store, "prepare", lambda config, **_: None)
 patch.setattr(store, "open_session", lambda config: contextlib.nullcontext())
 patch.setattr(store, "closing_lines", lambda config, experiments: ["MLflow: sqlite:///nowhere.db"])
 

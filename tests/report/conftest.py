@@ -17,7 +17,14 @@ def make_result(name: str, kind: str, mean: float, *, spread: float = 0.1, **cas
     metrics |= {"accuracy/mean": mean, "normalized/mean": mean / 0.84}
     metrics |= {"cost/fusion_seconds": 0.5, "cost/evaluation_seconds": 1.25, "cost/peak_memory_mb": 812.4}
     return {
-        "case": {"algorithm": name, "modelpool": "clip_mini", "taskpool": "mini8", "overrides": [], "seed": 0, **case},
+        "case": {
+            "algorithm": name,
+            "modelpool": "clip_mini",
+            "taskpool": "mini8",
+            "overrides": [],
+            "seed": None,
+            **case,
+        },
         "kind": kind,
         "data_access": ["weights"],
         "tasks": list(TASKS),
