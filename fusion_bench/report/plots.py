@@ -50,10 +50,14 @@ def case_figure(
     tasks = list(row.accuracy)
     axes = _axes(width=8.0, height=1.3 + 0.42 * len(tasks), labels=tasks)
     positions = range(len(tasks))
-    for y, task in zip(positions, tasks, strict=True):
-        ends = [100 * source[task] for source in (base, experts) if source and task in source]
-        if len(ends) == 2:
-            axes.plot(ends, [y, y], color=_GRID, linewidth=5, solid_capstyle="round", zorder=1)
+    spans = {
+        y: (100 * base[task], 100 * experts[task])
+        for y, task in zip(positions, tasks, strict=True)
+        if base and experts and task in base and task in experts
+    }
+    if spans:
+        low, high = zip(*spans.values(), strict=True)
+        axes.hlines(list(spans), low, high, color=_GRID, linewidth=5, capstyle="round", zorder=1)
     for source, marker, colour, label in ((base, "s", _BASE, "base"), (experts, "D", _EXPERT, "expert")):
         known = [(100 * source[task], y) for y, task in zip(positions, tasks, strict=True) if source and task in source]
         if known:
