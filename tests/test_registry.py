@@ -17,8 +17,8 @@ from fusion_bench.algorithms.base import MergingAlgorithm
 class Mine(MergingAlgorithm):
     factor: float = 1.0
 
-    def merge(self, base, experts):
-        return {name: self.factor * tensor for name, tensor in base.items()}
+    def prepare(self, scan):
+        return lambda piece: self.factor * piece.base
 """
 
 
@@ -153,8 +153,8 @@ def test_an_algorithm_whose_options_nobody_checks_is_refused(tmp_path: Path) -> 
         "@dataclass(frozen=True, kw_only=True)\n"
         "class UncheckedMethod(MergingAlgorithm):\n"
         "    scaling: float = 0.3\n"
-        "    def merge(self, base, experts):\n"
-        "        return dict(base)\n"
+        "    def prepare(self, scan):\n"
+        "        return lambda piece: piece.base\n"
     )
     with pytest.raises(FusionBenchError, match=r"(?s)scaling.*no pydantic dataclass.*pydantic.dataclasses"):
         registry.build("algorithm", {"type": "unchecked_method", "scaling": "x"}, plugins=[str(plugin)])

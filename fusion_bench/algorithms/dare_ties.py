@@ -9,11 +9,11 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from fusion_bench.algorithms.base import TaskVectorAlgorithm
-from fusion_bench.algorithms.dare_task_arithmetic import dared
-from fusion_bench.algorithms.options import Density, Scaling, Seed, checked
-from fusion_bench.algorithms.ties import elect_and_average, trimmed
+from fusion_bench.algorithms.dare_task_arithmetic import Rescale, thinned
+from fusion_bench.algorithms.options import Density, Scaling, Seed, made
+from fusion_bench.algorithms.ties import Combine, Election, Undecided, trimmed
+from fusion_bench.weights.rule import Merge, Scan
 from fusion_bench.weights.state_dict import Experts, StateDict
-from fusion_bench.weights.task_vectors import TaskVectors, add_task_vector
 
 
 def dare_ties(
@@ -23,6 +23,7 @@ def dare_ties(
     density: float = 0.5,
     trim_density: float = 0.2,
     scaling: float = 1.0,
+    rescale: Rescale = "density",
     seed: int = 0,
 ) -> dict[str, Tensor]:
     """TIES on task vectors that DARE has thinned: Δᵢ → mᵢ ⊙ Δᵢ / density, then trim, elect sign, disjoint mean.
@@ -34,6 +35,7 @@ def dare_ties(
         trim_density: share of entries that TIES then keeps, of all entries, in (0, 1]. 1 leaves the trimming to DARE
             alone, which is what some libraries call "dare_ties".
         scaling: λ, any finite number.
+        rescale: see ``dare_task_arithmetic``.
         seed: of the masks.
 
     Source: Yu et al. 2024, "Language models are super Mario", arXiv 2311.03099; Yadav et al. 2023, arXiv 2306.01708.
@@ -43,10 +45,8 @@ def dare_ties(
         >>> dare_ties({"w": torch.zeros(6)}, [{"w": torch.ones(6)}], density=0.5, trim_density=1.0)["w"].unique()
         tensor([0., 2.])
     """
-    checked("trim_density", trim_density, Density)
-    scaling = checked("scaling", scaling, Scaling)
-    vectors = trimmed(dared(TaskVectors.of(base, experts), density=density, seed=seed), trim_density)
-    return add_task_vector(base, elect_and_average(vectors), scaling=scaling)
+    chosen = {"density": density, "trim_density": trim_density, "rescale": rescale, "seed": seed}
+    return made(DareTies, scaling=scaling, **chosen).merge(base, experts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +58,13 @@ class DareTies(TaskVectorAlgorithm):
     density: Density = 0.5
     trim_density: Density = 0.2
     scaling: Scaling = 1.0
+    rescale: Rescale = "density"
+    combine: Combine = "mean"
+    undecided: Undecided = "majority"
     seed: Seed = 0
 
-    def task_vector(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
-        vectors = dared(TaskVectors.of(base, experts), density=self.density, seed=self.seed)
-        return elect_and_average(trimmed(vectors, self.trim_density))
+    def prepare(self, scan: Scan) -> Merge:
+        vectors = thinned(scan, density=self.density, seed=self.seed, rescale=self.rescale)
+        if self.trim_density < 1:
+            vectors = trimmed(scan, self.trim_density, vectors=vectors)
+        return Election(vectors, [1.0] * len(scan.experts), self.combine, self.undecided)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from fusion_bench.algorithms.base import TaskVectorAlgorithm
-from fusion_bench.algorithms.options import Scaling, checked
-from fusion_bench.weights.spectral import matrix_shape, polar
+from fusion_bench.algorithms.options import Scaling, made
+from fusion_bench.weights.checkpoint import Factors
+from fusion_bench.weights.pieces import Piece, ordered_sum
+from fusion_bench.weights.rule import Merge, Scan
+from fusion_bench.weights.spectral import dense, leading_singular_vectors, matrix_of, matrix_shape, polar
 from fusion_bench.weights.state_dict import Experts, StateDict
-from fusion_bench.weights.task_vectors import TaskVectors, add_task_vector, mean, ordered_sum
 
 
 def iso_c(
@@ -39,36 +42,20 @@ def iso_c(
         >>> (iso_c(base, [expert])["w"] + 0.0).tolist()
         [[2.0, 0.0], [0.0, -2.0]]
     """
-    scaling = checked("scaling", scaling, Scaling)
-    return add_task_vector(base, isotropic(TaskVectors.of(base, experts), kernels=kernels), scaling=scaling)
+    return made(IsoC, scaling=scaling, kernels=kernels).merge(base, experts)
 
 
-def isotropic(vectors: TaskVectors, *, kernels: bool = True) -> dict[str, Tensor]:
-    """The merged task vector of :func:`iso_c`.
-
-    Example:
-        >>> import torch
-        >>> isotropic(TaskVectors.of({"w": torch.zeros(1)}, [{"w": torch.ones(1)}]))
-        {'w': tensor([1.], dtype=torch.float64)}
-    """
-
-    def rule(name: str, deltas: list[Tensor]) -> Tensor:
-        shape = matrix_shape(deltas[0].shape, kernels=kernels)
-        if shape is None:
-            return mean(deltas)
-        return flatten_spectrum(ordered_sum(deltas).reshape(shape)).reshape(deltas[0].shape)
-
-    return vectors.merge(rule)
-
-
-def flatten_spectrum(matrix: Tensor) -> Tensor:
-    """The matrix with every non-zero singular value replaced by their mean; ``float64`` (m, n).
+def flatten_spectrum(matrix: Tensor | Factors) -> Tensor:
+    """The matrix with every non-zero singular value replaced by their mean; ``float64`` (m, n), or its factors.
 
     Example:
         >>> import torch
         >>> flatten_spectrum(torch.diag(torch.tensor([4.0, 2.0]).double())).tolist()
         [[3.0, 0.0], [0.0, 3.0]]
     """
+    if isinstance(matrix, Factors):
+        found = leading_singular_vectors(matrix, matrix.left.shape[1])
+        return found.left @ found.right.T * (float(found.values.sum()) / max(len(found.values), 1))
     factor, rank = polar(matrix)
     return factor * ((factor * matrix).sum() / max(rank, 1))
 
@@ -80,5 +67,21 @@ class IsoC(TaskVectorAlgorithm):
     scaling: Scaling = 1.0
     kernels: bool = True
 
-    def task_vector(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
-        return isotropic(TaskVectors.of(base, experts), kernels=self.kernels)
+    def whole(self, shape: Sequence[int]) -> bool:
+        return matrix_shape(tuple(shape), kernels=self.kernels) is not None
+
+    def prepare(self, scan: Scan) -> Merge:
+        count = len(scan.experts)
+
+        def merge(piece: Piece) -> Tensor:
+            if piece.shape is None:
+                return ordered_sum(count, piece.delta).div_(count)
+            factors = [piece.factors(i) for i in range(count)]
+            thin = [found for found in factors if found is not None]
+            if len(thin) == count:  # adapters: a sum of products is the product of the stacked factors
+                return flatten_spectrum(
+                    Factors(torch.cat([f.left for f in thin], 1), torch.cat([f.right for f in thin]))
+                )
+            return flatten_spectrum(ordered_sum(count, lambda i: dense(matrix_of(piece, i, kernels=self.kernels))))
+
+        return merge

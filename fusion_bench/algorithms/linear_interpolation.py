@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from fusion_bench.algorithms.base import PathAlgorithm, merge_pair
-from fusion_bench.algorithms.options import Position, checked
+from fusion_bench.algorithms.base import PathAlgorithm
+from fusion_bench.algorithms.options import made
+from fusion_bench.weights.rule import Merge, Scan
 from fusion_bench.weights.state_dict import Experts, StateDict
 
 
@@ -36,8 +37,7 @@ def linear_interpolation(
         >>> linear_interpolation({"w": torch.zeros(1)}, experts, t=0.25)
         {'w': tensor([0.2500])}
     """
-    t = checked("t", t, Position)
-    return merge_pair(base, experts, lambda first, second: straight(first, second, t), between=between)
+    return made(LinearInterpolation, t=t, between=between).merge(base, experts)
 
 
 def straight(first: Tensor, second: Tensor, t: float) -> Tensor:
@@ -60,5 +60,5 @@ class LinearInterpolation(PathAlgorithm):
         ['mnist']
     """
 
-    def point(self, first: Tensor, second: Tensor) -> Tensor:
-        return straight(first, second, self.t)
+    def prepare(self, scan: Scan) -> Merge:
+        return lambda piece: straight(*self.ends(scan, piece), self.t)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, TypeAlias
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from fusion_bench.errors import FusionBenchError, unknown_name
+
+if TYPE_CHECKING:
+    from fusion_bench.weights.rule import Scan
+
+Made = TypeVar("Made")
 
 Finite: TypeAlias = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
@@ -29,7 +35,7 @@ Pair: TypeAlias = Annotated[
 
 
 def checked(name: str, value: Any, kind: Any) -> Any:
-    """``value`` if it is a valid ``kind`` (one of the types above), for functions that are called without a class.
+    """``value`` if it is a valid ``kind`` (one of the types above), for values that stand in no class.
 
     Raises:
         FusionBenchError: it is not; says what the range is.
@@ -44,6 +50,25 @@ def checked(name: str, value: Any, kind: Any) -> Any:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
+        raise FusionBenchError(f"{name} = {value!r}: {reason[0].lower()}{reason[1:]}") from None
+
+
+def made(kind: Callable[..., Made], **options: Any) -> Made:
+    """An algorithm with these options, for functions that are called without a class.
+
+    Raises:
+        FusionBenchError: an option is not valid; says what the range is.
+
+    Example:
+        >>> made(lambda **options: options, density=0.2)
+        {'density': 0.2}
+    """
+    try:
+        return kind(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name, reason, value = str(first["loc"][0]), first["msg"], first["input"]
+        name += "".join(f"[{part}]" for part in first["loc"][1:] if isinstance(part, int))
         raise FusionBenchError(f"{name} = {value!r}: {reason[0].lower()}{reason[1:]}") from None
 
 
@@ -86,6 +111,15 @@ def weights_by_name(names: Sequence[str], weights: Sequence[float] | Mapping[str
     if total == 0:
         raise FusionBenchError(f"weights {list(raw.values())} sum to zero", hint="they are normalised to sum to one")
     return {name: weight / total for name, weight in raw.items()}
+
+
+def raw_weights(scan: Scan, weights: Sequence[float] | Mapping[str, float] | None) -> list[float]:
+    """One weight per expert in the order of their names, as given; 1 each where there are none."""
+    if weights is None:
+        return [1.0] * len(scan.experts)
+    share = weights_by_name(scan.given, weights)
+    total = math.fsum(weights.values() if isinstance(weights, Mapping) else weights)
+    return [share[name] * total for name in scan.experts]
 
 
 def choose_pair(names: Sequence[str], between: tuple[str, str] | None) -> tuple[str, str]:

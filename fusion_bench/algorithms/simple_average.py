@@ -8,8 +8,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from fusion_bench.algorithms.base import MergingAlgorithm
+from fusion_bench.weights.pieces import ordered_sum
+from fusion_bench.weights.rule import Merge, Scan
 from fusion_bench.weights.state_dict import Experts, StateDict
-from fusion_bench.weights.task_vectors import mean, merge_tensors
 
 
 def simple_average(base: StateDict, experts: Experts | Sequence[StateDict]) -> dict[str, Tensor]:
@@ -22,12 +23,13 @@ def simple_average(base: StateDict, experts: Experts | Sequence[StateDict]) -> d
         >>> simple_average({"w": torch.zeros(2)}, [{"w": torch.ones(2)}, {"w": torch.full((2,), 3.0)}])
         {'w': tensor([2., 2.])}
     """
-    return merge_tensors(base, experts, lambda name, tensors: mean(tensors))
+    return SimpleAverage().merge(base, experts)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimpleAverage(MergingAlgorithm):
     """The mean of the experts; no option. See :func:`simple_average`."""
 
-    def merge(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
-        return simple_average(base, experts)
+    def prepare(self, scan: Scan) -> Merge:
+        count = len(scan.experts)
+        return lambda piece: ordered_sum(count, piece.weights).div_(count)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from fusion_bench.algorithms.base import PathAlgorithm, merge_pair
-from fusion_bench.algorithms.linear_interpolation import straight
-from fusion_bench.algorithms.options import Position, checked
+from fusion_bench.algorithms.base import PathAlgorithm
+from fusion_bench.algorithms.options import made
+from fusion_bench.weights.pieces import Piece
+from fusion_bench.weights.reduction import per_entry, tensor_sums
+from fusion_bench.weights.rule import Merge, Scan
 from fusion_bench.weights.state_dict import Experts, StateDict
 
 _STRAIGHT = 1e-7  # below this sine the arc and the straight line agree to within float32
@@ -44,8 +47,42 @@ def slerp(
         >>> slerp({"w": torch.zeros(2)}, experts)
         {'w': tensor([0.7071, 0.7071])}
     """
-    t = checked("t", t, Position)
-    return merge_pair(base, experts, lambda first, second: arc(first, second, t), between=between)
+    return made(Slerp, t=t, between=between).merge(base, experts)
+
+
+class Angle(NamedTuple):
+    """Sums over a pair of tensors, of which lengths and angle follow."""
+
+    first: float  # Σ a²
+    second: float  # Σ b²
+    difference: float  # Σ (a − b)²
+    total: float  # Σ (a + b)²
+
+    @classmethod
+    def terms(cls, first: Tensor, second: Tensor) -> tuple[Tensor, ...]:
+        """What is summed, entry by entry."""
+        return first.square(), second.square(), (first - second).square_(), (first + second).square_()
+
+    def coefficients(self, t: float) -> tuple[float, float]:
+        """What the two tensors are multiplied with at position ``t``.
+
+        sin²(Ω/2) and cos²(Ω/2) come from the lengths of a − b and a + b, which keeps small angles accurate: the
+        cosine of a fine-tuned model with its base differs from 1 by less than rounding.
+
+        Example:
+            >>> Angle(first=4.0, second=16.0, difference=4.0, total=36.0).coefficients(0.25)  # parallel
+            (0.75, 0.25)
+        """
+        lengths = math.sqrt(self.first), math.sqrt(self.second)
+        product, unequal = 4 * lengths[0] * lengths[1], (lengths[0] - lengths[1]) ** 2
+        if product == 0:
+            return 1 - t, t
+        sine = math.sqrt(max(0.0, (self.difference - unequal) / product))
+        cosine = math.sqrt(max(0.0, (self.total - unequal) / product))
+        angle = 2 * math.atan2(sine, cosine)
+        if math.sin(angle) < _STRAIGHT:
+            return 1 - t, t
+        return math.sin((1 - t) * angle) / math.sin(angle), math.sin(t * angle) / math.sin(angle)
 
 
 def arc(first: Tensor, second: Tensor, t: float) -> Tensor:
@@ -56,19 +93,22 @@ def arc(first: Tensor, second: Tensor, t: float) -> Tensor:
         >>> arc(torch.tensor([2.0, 0.0]), torch.tensor([4.0, 0.0]), 0.5)
         tensor([3., 0.])
     """
-    lengths = float(first.norm()), float(second.norm())
-    if min(lengths) == 0:
-        return straight(first, second, t)
-    a, b = first / lengths[0], second / lengths[1]
-    angle = 2 * math.atan2(float((a - b).norm()), float((a + b).norm()))  # accurate at small angles, unlike acos
-    if math.sin(angle) < _STRAIGHT:
-        return straight(first, second, t)
-    return (math.sin((1 - t) * angle) * first + math.sin(t * angle) * second) / math.sin(angle)
+    angle = Angle(*(float(term.sum()) for term in Angle.terms(first.double(), second.double())))
+    start, end = angle.coefficients(t)
+    return start * first + end * second
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slerp(PathAlgorithm):
     """Spherical interpolation of two of the pool's models. See :func:`slerp`."""
 
-    def point(self, first: Tensor, second: Tensor) -> Tensor:
-        return arc(first, second, self.t)
+    def prepare(self, scan: Scan) -> Merge:
+        sums = tensor_sums(scan, lambda piece: Angle.terms(*self.ends(scan, piece)), "measure angles")
+        start = {name: Angle(*found).coefficients(self.t)[0] for name, found in sums.items()}
+        end = {name: Angle(*found).coefficients(self.t)[1] for name, found in sums.items()}
+
+        def point(piece: Piece) -> Tensor:
+            first, second = self.ends(scan, piece)
+            return first * per_entry(piece, start) + second * per_entry(piece, end)
+
+        return point

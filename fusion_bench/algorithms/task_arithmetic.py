@@ -8,9 +8,10 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from fusion_bench.algorithms.base import TaskVectorAlgorithm
-from fusion_bench.algorithms.options import Scaling, checked
+from fusion_bench.algorithms.options import Scaling, made
+from fusion_bench.weights.pieces import ordered_sum
+from fusion_bench.weights.rule import Merge, Scan
 from fusion_bench.weights.state_dict import Experts, StateDict
-from fusion_bench.weights.task_vectors import TaskVectors, add_task_vector, ordered_sum
 
 
 def task_arithmetic(
@@ -30,19 +31,7 @@ def task_arithmetic(
         >>> task_arithmetic({"w": torch.ones(1)}, [{"w": torch.tensor([3.0])}, {"w": torch.tensor([5.0])}], scaling=0.5)
         {'w': tensor([4.])}
     """
-    scaling = checked("scaling", scaling, Scaling)
-    return add_task_vector(base, summed(TaskVectors.of(base, experts)), scaling=scaling)
-
-
-def summed(vectors: TaskVectors) -> dict[str, Tensor]:
-    """The sum of the task vectors, Σᵢ Δᵢ.
-
-    Example:
-        >>> import torch
-        >>> summed(TaskVectors.of({"w": torch.ones(1)}, [{"w": torch.tensor([3.0])}, {"w": torch.tensor([5.0])}]))
-        {'w': tensor([6.], dtype=torch.float64)}
-    """
-    return vectors.merge(lambda name, deltas: ordered_sum(deltas))
+    return made(TaskArithmetic, scaling=scaling).merge(base, experts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,5 +40,6 @@ class TaskArithmetic(TaskVectorAlgorithm):
 
     scaling: Scaling = 0.3
 
-    def task_vector(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
-        return summed(TaskVectors.of(base, experts))
+    def prepare(self, scan: Scan) -> Merge:
+        count = len(scan.experts)
+        return lambda piece: ordered_sum(count, piece.delta)

@@ -1,22 +1,39 @@
-"""TIES: trim, elect sign, disjoint merge."""
+"""TIES: trim, elect sign, disjoint merge; the paper's rules, and those that other tools mean by the name."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypeAlias
 
+import numpy as np
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from fusion_bench.algorithms.base import TaskVectorAlgorithm
-from fusion_bench.algorithms.options import Density, Scaling, checked
+from fusion_bench.algorithms.options import Density, Scaling, Weights, made, raw_weights
+from fusion_bench.weights.pieces import Piece
+from fusion_bench.weights.rule import Merge, Scan
+from fusion_bench.weights.selection import kept_count, largest_of_tensor, magnitude_cuts
 from fusion_bench.weights.state_dict import Experts, StateDict
-from fusion_bench.weights.task_vectors import TaskVectors, add_task_vector, ordered_sum
-from fusion_bench.weights.topk import magnitude_cut
+
+Scope: TypeAlias = Literal["model", "tensor"]
+Combine: TypeAlias = Literal["mean", "weighted_mean", "sum"]
+Undecided: TypeAlias = Literal["majority", "positive"]
+Vectors: TypeAlias = Callable[[Piece, int], Tensor]
 
 
 def ties(
-    base: StateDict, experts: Experts | Sequence[StateDict], *, density: float = 0.2, scaling: float = 1.0
+    base: StateDict,
+    experts: Experts | Sequence[StateDict],
+    *,
+    density: float = 0.2,
+    scaling: float = 1.0,
+    weights: Sequence[float] | Mapping[str, float] | None = None,
+    scope: Scope = "model",
+    combine: Combine = "mean",
+    undecided: Undecided = "majority",
 ) -> dict[str, Tensor]:
     """Merge task vectors after trimming small entries and settling the sign of each entry.
 
@@ -33,6 +50,12 @@ def ties(
         experts: θᵢ.
         density: share of entries kept per expert, in (0, 1].
         scaling: λ, any finite number.
+        weights: wᵢ of step 3, in the order of ``experts`` or by name; 1 each when ``None``.
+        scope: ``model`` is step 1; ``tensor`` keeps ⌊density · n⌋ entries of each tensor (mergekit, peft).
+        combine: of the entries that have the elected sign: ``mean`` is Σ wᵢ Δᵢ / count (step 3; peft);
+            ``weighted_mean`` is Σ wᵢ Δᵢ / Σ wᵢ, with signs elected from Σ wᵢ Δᵢ (mergekit); ``sum`` is Σ wᵢ Δᵢ (the
+            published fusion-bench).
+        undecided: a sum of zero takes the ``majority`` sign (step 2) or is ``positive`` (mergekit, peft).
 
     Source: Yadav et al. 2023, "TIES-Merging", arXiv 2306.01708.
 
@@ -42,49 +65,56 @@ def ties(
         >>> ties(base, experts, density=2 / 3)
         {'w': tensor([3., 0., 3.])}
     """
-    scaling = checked("scaling", scaling, Scaling)
-    return add_task_vector(base, elect_and_average(trimmed(TaskVectors.of(base, experts), density)), scaling=scaling)
+    chosen = {"weights": weights, "scope": scope, "combine": combine, "undecided": undecided}
+    return made(Ties, density=density, scaling=scaling, **chosen).merge(base, experts)
 
 
-def trimmed(vectors: TaskVectors, density: float) -> TaskVectors:
-    """Step 1: each task vector with its largest entries only.
+def trimmed(scan: Scan, density: float, scope: Scope = "model", vectors: Vectors | None = None) -> Vectors:
+    """Step 1: the task vectors with their largest entries only, as a function of piece and expert."""
 
-    Example:
-        >>> vectors = TaskVectors.of({"w": torch.zeros(3)}, {"a": {"w": torch.tensor([1.0, -3.0, 2.0])}})
-        >>> trimmed(vectors, 1 / 3).deltas("w")
-        [tensor([ 0., -3.,  0.], dtype=torch.float64)]
+    def whole(piece: Piece, expert: int) -> Tensor:
+        return piece.delta(expert) if vectors is None else vectors(piece, expert)
+
+    if scope == "tensor":
+        return lambda piece, expert: largest_of_tensor(whole(piece, expert), int(density * piece.count))
+    cuts = magnitude_cuts(scan, kept_count(density, scan.size), vectors)
+    return lambda piece, expert: cuts[expert].trim(whole(piece, expert), piece, scan.offsets)
+
+
+class Election:
+    """Steps 2 and 3 on trimmed task vectors, piece by piece.
+
+    An entry whose sum is exactly zero waits for the majority sign of the whole model: its piece is deferred.
     """
-    checked("density", density, Density)
-    cuts = {expert: magnitude_cut(vectors, expert, density) for expert in vectors.experts}
-    return vectors.map(lambda expert, name, delta: cuts[expert].trim(delta, offset=vectors.offsets[name]))
 
+    def __init__(self, vectors: Vectors, weights: Sequence[float], combine: Combine, undecided: Undecided) -> None:
+        self._vectors, self._weights, self._combine, self._undecided = vectors, weights, combine, undecided
+        self._balance, self._lock = 0, threading.Lock()
+        self._majority: float | None = 1.0 if undecided == "positive" else None
 
-def elect_and_average(vectors: TaskVectors) -> dict[str, Tensor]:
-    """Steps 2 and 3, on trimmed task vectors: the merged task vector.
-
-    Example:
-        >>> vectors = TaskVectors.of({"w": torch.zeros(2)}, [{"w": torch.ones(2)}, {"w": torch.tensor([3.0, -4.0])}])
-        >>> elect_and_average(vectors)
-        {'w': tensor([ 2., -4.], dtype=torch.float64)}
-    """
-    balance, undecided = 0, []
-
-    def rule(name: str, deltas: list[Tensor]) -> Tensor:
-        nonlocal balance
+    def __call__(self, piece: Piece) -> Tensor:
+        deltas = [self._vectors(piece, expert) for expert in range(len(piece.experts))]
+        if self._combine == "weighted_mean":
+            deltas = [delta * w for delta, w in zip(deltas, self._weights, strict=True)]
         sign = elect(deltas)
-        balance += int(sign.sum())
-        cancelled = sign == 0
-        if any(bool(delta[cancelled].any()) for delta in deltas):
-            undecided.append(name)  # entries cancel exactly: they wait for the majority of the whole model
-        return disjoint_mean(deltas, sign)
+        if self._majority is None:
+            cancelled = np.flatnonzero(sign.cpu().numpy() == 0)
+            if any(delta.cpu().numpy()[cancelled].any() for delta in deltas):
+                piece.defer()
+            with self._lock:
+                self._balance += int(sign.sum())
+        elif self._majority:
+            sign[sign == 0] = self._majority
+        if self._combine == "weighted_mean":
+            return disjoint_sum(deltas, sign, self._weights, average=True)
+        if any(weight != 1 for weight in self._weights):  # after the election, so that only the size is weighted
+            total = disjoint_sum([d * w for d, w in zip(deltas, self._weights, strict=True)], sign)
+            return total / disjoint_count(deltas, sign) if self._combine == "mean" else total
+        return disjoint_sum(deltas, sign, average=self._combine == "mean")
 
-    merged = vectors.merge(rule)
-    majority = (balance > 0) - (balance < 0)
-    for name in undecided:
-        deltas = vectors.deltas(name)
-        sign = elect(deltas)
-        merged[name] = disjoint_mean(deltas, torch.where(sign == 0, majority, sign))
-    return merged
+    def settle(self) -> None:
+        """All pieces have voted: the majority is known."""
+        self._majority = float((self._balance > 0) - (self._balance < 0))
 
 
 def elect(deltas: Sequence[Tensor]) -> Tensor:
@@ -94,22 +124,52 @@ def elect(deltas: Sequence[Tensor]) -> Tensor:
         >>> elect([torch.tensor([1.0, -1.0, 2.0]), torch.tensor([-3.0, 1.0, 0.0])])
         tensor([-1.,  0.,  1.])
     """
-    return ordered_sum(deltas).sign()
+    total = deltas[0].clone()
+    for delta in deltas[1:]:
+        total += delta
+    return total.sign_()
 
 
-def disjoint_mean(deltas: Sequence[Tensor], sign: Tensor) -> Tensor:
-    """The mean, entry by entry, over those tensors that have the given sign there; zero where none has.
+def disjoint_sum(
+    deltas: Sequence[Tensor], sign: Tensor, weights: Sequence[float] | None = None, *, average: bool = False
+) -> Tensor:
+    """The sum, entry by entry, over those tensors that have the given sign there, or their mean; zero where none has.
+
+    Args:
+        deltas: one tensor per expert.
+        sign: −1, 0 or 1; no entry has the sign 0.
+        weights: that the tensors have been multiplied with, and the mean is divided by; 1 each if None.
+        average: divide by how many have the sign, or by the sum of their weights.
 
     Example:
-        >>> disjoint_mean([torch.tensor([1.0, -1.0]), torch.tensor([3.0, 2.0])], torch.tensor([1.0, 1.0]))
+        >>> disjoint_sum([torch.tensor([1.0, -1.0]), torch.tensor([3.0, 2.0])], torch.ones(2), average=True)
         tensor([2., 2.])
     """
-    total, count = torch.zeros_like(deltas[0]), torch.zeros_like(deltas[0])
+    total, count = torch.zeros_like(sign), torch.zeros_like(sign)
+    for number, delta in enumerate(deltas):
+        # |Δ| where the signs agree, 0 elsewhere: three operations that need no mask
+        agreeing = (delta * sign).relu_()
+        total += agreeing
+        if average:
+            count += agreeing.sign_() if weights is None else agreeing.sign_().mul_(weights[number])
+    total *= sign
+    if not average:
+        return total
+    # where none agrees, total and count are 0
+    return total.div_(count.clamp_min_(1) if weights is None else torch.where(count == 0, 1.0, count))
+
+
+def disjoint_count(deltas: Sequence[Tensor], sign: Tensor) -> Tensor:
+    """How many tensors have the given sign, entry by entry; 1 where none has.
+
+    Example:
+        >>> disjoint_count([torch.tensor([1.0, -1.0]), torch.tensor([3.0, -2.0])], torch.ones(2))
+        tensor([2., 1.])
+    """
+    count = torch.zeros_like(sign)
     for delta in deltas:
-        agrees = delta * sign > 0
-        total.addcmul_(delta, agrees.to(delta.dtype))
-        count += agrees
-    return total / count.clamp_min(1)
+        count += (delta * sign).relu_().sign_()
+    return count.clamp_min_(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +178,14 @@ class Ties(TaskVectorAlgorithm):
 
     density: Density = 0.2
     scaling: Scaling = 1.0
+    weights: Weights = None
+    scope: Scope = "model"
+    combine: Combine = "mean"
+    undecided: Undecided = "majority"
 
-    def task_vector(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
-        return elect_and_average(trimmed(TaskVectors.of(base, experts), self.density))
+    def whole(self, shape: Sequence[int]) -> bool:
+        return self.scope == "tensor"
+
+    def prepare(self, scan: Scan) -> Merge:
+        vectors = trimmed(scan, self.density, self.scope)
+        return Election(vectors, raw_weights(scan, self.weights), self.combine, self.undecided)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from fusion_bench.algorithms.base import TaskVectorAlgorithm
-from fusion_bench.algorithms.options import Scaling, checked
-from fusion_bench.weights.spectral import leading_singular_vectors, matrix_shape, polar
+from fusion_bench.algorithms.options import Scaling, made
+from fusion_bench.weights.checkpoint import Factors
+from fusion_bench.weights.pieces import Piece, ordered_sum
+from fusion_bench.weights.rule import Merge, Scan
+from fusion_bench.weights.spectral import leading_singular_vectors, matrix_of, matrix_shape, matrix_size, polar
 from fusion_bench.weights.state_dict import Experts, StateDict
-from fusion_bench.weights.task_vectors import TaskVectors, add_task_vector, mean
 
 
 def tsv_m(
@@ -45,39 +47,29 @@ def tsv_m(
         >>> (tsv_m(base, [{"w": one}, {"w": two}])["w"] + 0.0).tolist()  # disjoint directions come back unharmed
         [[3.0, 0.0], [0.0, -2.0]]
     """
-    scaling = checked("scaling", scaling, Scaling)
-    return add_task_vector(base, orthogonalized(TaskVectors.of(base, experts), kernels=kernels), scaling=scaling)
+    return made(TsvM, scaling=scaling, kernels=kernels).merge(base, experts)
 
 
-def orthogonalized(vectors: TaskVectors, *, kernels: bool = True) -> dict[str, Tensor]:
-    """The merged task vector of :func:`tsv_m`.
-
-    Example:
-        >>> orthogonalized(TaskVectors.of({"w": torch.zeros(1)}, [{"w": torch.ones(1)}]))
-        {'w': tensor([1.], dtype=torch.float64)}
-    """
-
-    def rule(name: str, deltas: list[Tensor]) -> Tensor:
-        shape = matrix_shape(deltas[0].shape, kernels=kernels)
-        if shape is None:
-            return mean(deltas)
-        return merge_singular_vectors([delta.reshape(shape) for delta in deltas]).reshape(deltas[0].shape)
-
-    return vectors.merge(rule)
-
-
-def merge_singular_vectors(deltas: Sequence[Tensor]) -> Tensor:
-    """The formula of :func:`tsv_m` for one matrix: T ``float64`` tensors (m, n) to one.
+def merge_singular_vectors(deltas: Sequence[Tensor | Factors]) -> Tensor:
+    """The formula of :func:`tsv_m` for one matrix: T ``float64`` tensors (m, n), or their factors, to one.
 
     Example:
         >>> merge_singular_vectors([torch.diag(torch.tensor([2.0, 1.0]).double())]).round(decimals=9).tolist()
         [[2.0, 0.0], [0.0, 1.0]]
     """
-    rank = max(1, min(deltas[0].shape) // len(deltas))
-    parts = [leading_singular_vectors(delta, rank) for delta in deltas]
+    return _merged(len(deltas), lambda i: deltas[i])
+
+
+def _merged(count: int, delta: Callable[[int], Tensor | Factors]) -> Tensor:
+    """The same with task vectors that are made one at a time, so that only their leading directions are held."""
+    parts, shape = [], (0, 0)
+    for number in range(count):
+        found = delta(number)
+        shape = matrix_size(found)
+        parts.append(leading_singular_vectors(found, max(1, min(shape) // count)))
     values = torch.cat([part.values for part in parts])
     if values.numel() == 0:  # every task vector is zero here
-        return torch.zeros_like(deltas[0])
+        return torch.zeros(shape, dtype=values.dtype, device=values.device)
     left = polar(torch.cat([part.left for part in parts], dim=1)).factor
     right = polar(torch.cat([part.right for part in parts], dim=1)).factor
     return (left * values) @ right.T
@@ -90,5 +82,15 @@ class TsvM(TaskVectorAlgorithm):
     scaling: Scaling = 1.0
     kernels: bool = True
 
-    def task_vector(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
-        return orthogonalized(TaskVectors.of(base, experts), kernels=self.kernels)
+    def whole(self, shape: Sequence[int]) -> bool:
+        return matrix_shape(tuple(shape), kernels=self.kernels) is not None
+
+    def prepare(self, scan: Scan) -> Merge:
+        count = len(scan.experts)
+
+        def merge(piece: Piece) -> Tensor:
+            if piece.shape is None:
+                return ordered_sum(count, piece.delta).div_(count)
+            return _merged(count, lambda i: matrix_of(piece, i, kernels=self.kernels))
+
+        return merge

@@ -8,9 +8,10 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from fusion_bench.algorithms.base import MergingAlgorithm
-from fusion_bench.algorithms.options import Weights, weights_by_name
-from fusion_bench.weights.state_dict import Experts, StateDict, named_experts
-from fusion_bench.weights.task_vectors import merge_tensors, ordered_sum
+from fusion_bench.algorithms.options import Weights, made, weights_by_name
+from fusion_bench.weights.pieces import ordered_sum
+from fusion_bench.weights.rule import Merge, Scan
+from fusion_bench.weights.state_dict import Experts, StateDict
 
 
 def weighted_average(
@@ -36,14 +37,7 @@ def weighted_average(
         >>> weighted_average({"w": torch.zeros(1)}, [{"w": torch.ones(1)}, {"w": torch.zeros(1)}], weights=[3, 1])
         {'w': tensor([0.7500])}
     """
-    given = experts if isinstance(experts, Mapping) else named_experts(experts)
-    share = weights_by_name(list(given), weights)
-    ordered = [share[name] for name in sorted(given)]  # merge_tensors hands the experts over in this order
-
-    def rule(name: str, tensors: list[Tensor]) -> Tensor:
-        return ordered_sum([w * tensor for w, tensor in zip(ordered, tensors, strict=True)])
-
-    return merge_tensors(base, given, rule)
+    return made(WeightedAverage, weights=weights).merge(base, experts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,5 +46,7 @@ class WeightedAverage(MergingAlgorithm):
 
     weights: Weights = None
 
-    def merge(self, base: StateDict, experts: Experts) -> dict[str, Tensor]:
-        return weighted_average(base, experts, weights=self.weights)
+    def prepare(self, scan: Scan) -> Merge:
+        share = weights_by_name(scan.given, self.weights)
+        shares = [share[name] for name in scan.experts]
+        return lambda piece: ordered_sum(len(shares), lambda i: piece.weights(i) * shares[i])

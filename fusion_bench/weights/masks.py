@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_DRAWS_PER_COUNT = 4  # Philox 4x64 yields four 64-bit words per step of its counter
+_DRAWS_PER_COUNT = 8  # Philox 4x64 yields four 64-bit words per step of its counter; each serves for two draws
 
 
 def bernoulli_mask(count: int, density: float, *, seed: int, expert: str, tensor: str, start: int = 0) -> Tensor:
@@ -21,7 +21,7 @@ def bernoulli_mask(count: int, density: float, *, seed: int, expert: str, tensor
 
     Args:
         count: how many entries.
-        density: chance of true, in [0, 1]; 1 keeps everything.
+        density: chance of true, in [0, 1], to 2^-32; 1 keeps everything.
         seed: any non-negative integer.
         expert: the expert's name.
         tensor: the tensor's name.
@@ -35,11 +35,14 @@ def bernoulli_mask(count: int, density: float, *, seed: int, expert: str, tensor
         >>> torch.equal(whole[5:], bernoulli_mask(4, 0.5, seed=0, expert="mnist", tensor="w", start=5))
         True
     """
+    limit = round(density * 2**32)
+    if limit >= 2**32:
+        return torch.ones(count, dtype=torch.bool)
     identity = json.dumps([seed, expert, tensor]).encode()
     key = np.frombuffer(hashlib.blake2b(identity, digest_size=16).digest(), dtype="<u8")
     counts, skipped = divmod(start, _DRAWS_PER_COUNT)
     generator = np.random.Philox(key=key, counter=0)
     generator.advance(counts)
-    words = generator.random_raw(skipped + count)[skipped:]
-    # The upper 53 bits as an integer: exact in float64, and the comparison never says yes at density 0.
-    return torch.from_numpy((words >> np.uint64(11)) < np.uint64(round(density * 2**53)))
+    words = generator.random_raw((skipped + count + 1) // 2)
+    draws = words.astype("<u8", copy=False).view("<u4")[skipped : skipped + count]
+    return torch.from_numpy(draws < np.uint32(limit))

@@ -13,6 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fusion_bench.weights.checkpoint import Factors
+from fusion_bench.weights.pieces import Piece
+
 _SAFE_RATIO = 1e-4  # smallest to largest singular value: below it the Gram matrix has lost half of float64's digits
 _RESIDUAL = 1e-8  # largest departure of a factor's columns from orthonormal
 
@@ -49,17 +52,41 @@ def matrix_shape(shape: torch.Size | tuple[int, ...], *, kernels: bool = True) -
     return (rows, columns) if min(rows, columns) > 1 else None
 
 
-def leading_singular_vectors(matrix: Tensor, rank: int) -> SingularVectors:
+def matrix_of(piece: Piece, expert: int, *, kernels: bool = True) -> Tensor | Factors:
+    """The task vector of a piece that is a whole matrix, as factors where it is stored so."""
+    assert piece.shape is not None
+    shape = matrix_shape(piece.shape, kernels=kernels)
+    assert shape is not None
+    found = piece.factors(expert)
+    return found if found is not None else piece.delta(expert).reshape(shape)
+
+
+def matrix_size(matrix: Tensor | Factors) -> tuple[int, int]:
+    """Rows and columns of a matrix or of a product of factors."""
+    rows, columns = (matrix.left, matrix.right) if isinstance(matrix, Factors) else (matrix, matrix)
+    return rows.shape[0], columns.shape[1]
+
+
+def dense(matrix: Tensor | Factors) -> Tensor:
+    """The matrix itself."""
+    return matrix.left @ matrix.right if isinstance(matrix, Factors) else matrix
+
+
+def leading_singular_vectors(matrix: Tensor | Factors, rank: int) -> SingularVectors:
     """The ``rank`` largest singular triplets of a matrix, or fewer where its numerical rank is smaller.
 
     Args:
-        matrix: (m, n), ``float64``.
+        matrix: (m, n), ``float64``; of factors (m, r) and (r, n) only an r x r core is decomposed.
         rank: at least 1.
 
     Example:
         >>> leading_singular_vectors(torch.diag(torch.tensor([3.0, 2.0, 0.0]).double()), 3).values
         tensor([3., 2.], dtype=torch.float64)
     """
+    if isinstance(matrix, Factors):
+        (left, core), (right, other) = torch.linalg.qr(matrix.left), torch.linalg.qr(matrix.right.T)
+        inner = leading_singular_vectors(core @ other.T, rank)
+        return SingularVectors(left @ inner.left, inner.values, right @ inner.right)
     if matrix.shape[0] > matrix.shape[1]:
         left, values, right = leading_singular_vectors(matrix.T, rank)
         return SingularVectors(right, values, left)

@@ -205,9 +205,7 @@ def test_a_model_of_nan_is_refused_before_it_is_evaluated(
     from fusion_bench.algorithms.simple_average import SimpleAverage
     from fusion_bench.cases import run
 
-    monkeypatch.setattr(
-        SimpleAverage, "merge", lambda self, base, experts: {k: v * float("nan") for k, v in base.items()}
-    )
+    monkeypatch.setattr(SimpleAverage, "prepare", lambda self, scan: lambda piece: piece.base * float("nan"))
     monkeypatch.setattr(run, "evaluate", lambda *_, **__: pytest.fail("evaluated"))
-    with pytest.raises(FusionBenchError, match=r"the merged model: tensor .* non-finite"):
+    with pytest.raises(FusionBenchError, match=r"the merged model: tensor .* is not finite"):
         run_case(one("simple_average", toy_config), session)

@@ -18,7 +18,7 @@ from fusion_bench.algorithms.base import MergingAlgorithm
 
 @dataclass(frozen=True, kw_only=True)
 class Raising(MergingAlgorithm):
-    def merge(self, base, experts):
+    def prepare(self, scan):
         raise RuntimeError("boom in the plugin")
 """
 

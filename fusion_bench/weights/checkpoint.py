@@ -1,0 +1,223 @@
+"""A checkpoint: one lazy mapping of names to tensors, wherever the tensors are.
+
+What tensors mean here, for every kind of checkpoint:
+
+- Floating tensors are fused. All others (counters, indices, masks) are carried over from the base.
+- A tensor is its values in row-major order. Strides are not kept; 0-d and empty tensors are tensors like others.
+- Names that share one memory in the base and in every expert (tied weights of a state dict) are one tensor: fused once,
+  under the first name, and shared again in the result. Anything less than sharing all of it is no tie.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.weights.header import Header, Spec
+
+
+class Span(NamedTuple):
+    """Entries ``start`` to ``stop`` of a flattened tensor."""
+
+    name: str
+    start: int
+    stop: int
+
+
+class Factors(NamedTuple):
+    """A low-rank task vector Δ = ``left`` (m, r) · ``right`` (r, n), ``float64``."""
+
+    left: Tensor
+    right: Tensor
+
+
+class Checkpoint(Mapping[str, Tensor], ABC):
+    """Names to tensors; ``specs`` tells shapes and types without reading any.
+
+    Attributes:
+        label: how messages call it: a path, or a given name.
+        specs: names to shape and type, in the order of the data.
+    """
+
+    label: str
+    specs: Mapping[str, Spec]
+
+    @abstractmethod
+    def gather(self, spans: Sequence[Span]) -> Tensor:
+        """The entries of several spans of one type, one after the other, as a flat tensor not to be written to."""
+
+    def __getitem__(self, name: str) -> Tensor:
+        spec = self.specs[name]
+        return self.gather([Span(name, 0, spec.numel)]).reshape(spec.shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.specs)
+
+    def __len__(self) -> int:
+        return len(self.specs)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.specs
+
+    def place(self, name: str) -> str:
+        """Where a tensor is, for messages."""
+        return self.label
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files it reads."""
+        return ()
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """Names that are another name's tensor, to that name."""
+        return {}
+
+    def factors(self, name: str) -> Factors | None:
+        """The low-rank difference to its base, where it is stored as one."""
+        return None
+
+    def touched(self, name: str) -> bool:
+        """Whether the tensor may differ from its base's; False only where that is known without reading."""
+        return True
+
+    def close(self) -> None:
+        """Give files back; reading is over."""
+
+
+class StateCheckpoint(Checkpoint):
+    """A state dict in memory.
+
+    Example:
+        >>> checkpoint = StateCheckpoint({"w": torch.arange(6.0).reshape(2, 3)}, label="mine")
+        >>> checkpoint.gather([Span("w", 1, 3)]), checkpoint["w"].shape
+        (tensor([1., 2.]), torch.Size([2, 3]))
+    """
+
+    def __init__(self, state: Mapping[str, Tensor], *, label: str, files: tuple[Path, ...] = ()) -> None:
+        self.label, self._files = label, files
+        for name, tensor in state.items():
+            if not isinstance(tensor, Tensor):
+                raise FusionBenchError(
+                    f"{label}: {name!r} is a {type(tensor).__name__}, not a tensor",
+                    hint="give a state dict: names to tensors",
+                )
+        self._state = {name: tensor.detach() for name, tensor in state.items()}
+        self.specs = {name: Spec(tuple(t.shape), t.dtype) for name, t in self._state.items()}
+        self._flat: dict[str, Tensor] = {}
+
+    def gather(self, spans: Sequence[Span]) -> Tensor:
+        parts = [self._flattened(span.name)[span.start : span.stop] for span in spans]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._state[name]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return self._files
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        first: dict[tuple[object, ...], str] = {}
+        found = {}
+        for name, t in self._state.items():
+            if t.numel():
+                key = (t.device, t.data_ptr(), t.dtype, tuple(t.shape), t.stride())
+                if first.setdefault(key, name) != name:
+                    found[name] = first[key]
+        return found
+
+    def _flattened(self, name: str) -> Tensor:
+        if name not in self._flat:  # a strided tensor is copied once; two threads that both do it copy the same
+            self._flat[name] = self._state[name].reshape(-1)
+        return self._flat[name]
+
+
+class FileCheckpoint(Checkpoint):
+    """One or more safetensors files read with ``pread``: no tensor is mapped or kept, every file is opened once.
+
+    Args:
+        headers: the files with their headers, in natural order of the shards.
+        label: for messages.
+    """
+
+    def __init__(self, headers: Mapping[Path, Header], *, label: str) -> None:
+        self.label = label
+        self._paths = tuple(headers)
+        self.headers = tuple(headers.values())
+        self._descriptors: list[int] = []
+        specs: dict[str, Spec] = {}
+        self._places: dict[str, tuple[int, int]] = {}
+        for number, (path, header) in enumerate(headers.items()):
+            for name, offset in header.offsets.items():
+                if name in self._places:
+                    other = self._paths[self._places[name][0]]
+                    raise FusionBenchError(f"tensor {name!r} is in {path.name} and in {other.name} of {label}")
+                self._places[name] = (number, offset)
+            specs.update(header.specs)
+        # files of equal headers share one table, so that comparing them takes no time
+        self.specs = next(iter(headers.values())).specs if len(headers) == 1 else specs
+        try:
+            self._descriptors.extend(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)) for path in self._paths)
+        except OSError as error:
+            self.close()
+            raise FusionBenchError(f"cannot open {error.filename}: {error.strerror}") from error
+
+    def gather(self, spans: Sequence[Span]) -> Tensor:
+        dtype = self.specs[spans[0].name].dtype
+        size = dtype.itemsize
+        runs: list[list[int]] = []  # [file, begin, end], adjacent ones joined
+        for name, start, stop in spans:
+            number, offset = self._places[name]
+            begin, end = offset + start * size, offset + stop * size
+            if runs and runs[-1][0] == number and runs[-1][2] == begin:
+                runs[-1][2] = end
+            else:
+                runs.append([number, begin, end])
+        buffer = torch.empty(sum(end - begin for _, begin, end in runs), dtype=torch.uint8)
+        if not buffer.numel():
+            return buffer.view(dtype)
+        view, at = memoryview(buffer.numpy()), 0  # type: ignore[arg-type]
+        for number, begin, end in runs:
+            self._read(number, begin, view[at : at + end - begin])
+            at += end - begin
+        return buffer.view(dtype)
+
+    def place(self, name: str) -> str:
+        return str(self._paths[self._places[name][0]])
+
+    def shard(self, name: str) -> int:
+        """The number of the file that holds a tensor."""
+        return self._places[name][0]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return self._paths
+
+    def close(self) -> None:
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _read(self, number: int, offset: int, into: memoryview) -> None:
+        done = 0
+        while done < len(into):
+            try:
+                count = os.preadv(self._descriptors[number], [into[done:]], offset + done)
+            except OSError as error:
+                raise FusionBenchError(f"cannot read {self._paths[number]}: {error.strerror}") from error
+            if count == 0:
+                raise FusionBenchError(
+                    f"{self._paths[number]} became shorter while it was read", hint="let nothing write to it meanwhile"
+                )
+            done += count

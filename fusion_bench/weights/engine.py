@@ -1,0 +1,192 @@
+"""The driver of merge rules: from a plan to a result, piece by piece, in memory or to disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.progress import Progress, silent
+from fusion_bench.weights.checkpoint import Span
+from fusion_bench.weights.parallel import map_in_threads
+from fusion_bench.weights.pieces import Piece, unravelled
+from fusion_bench.weights.plan import BLOCK, Plan, Unit, scan_units
+from fusion_bench.weights.rule import Rule, Scan
+
+Result = TypeVar("Result")
+NonFinite = Literal["error", "allow"]
+_SAMPLED = 256  # pieces looked at by Scan.sample
+_KEPT = 4  # share of the memory budget that a rule may keep
+
+
+class Sink(Protocol):
+    """Where a result goes."""
+
+    def write(self, spans: Sequence[Span], entries: Tensor) -> None:
+        """Take the entries of some spans, in the type they are stored as."""
+
+
+def execute(
+    plan: Plan,
+    rule: Rule,
+    sink: Sink,
+    *,
+    scaling: float | None = None,
+    device: str | None = None,
+    on_non_finite: NonFinite = "error",
+    progress: Progress = silent,
+) -> None:
+    """Merge.
+
+    Args:
+        plan: the inputs.
+        rule: the method.
+        sink: takes the result.
+        scaling: λ of a rule that makes a task vector; None writes the task vector itself.
+        device: where the arithmetic is done; where the tensors are, if None.
+        on_non_finite: ``error`` refuses NaN and infinite entries, of the inputs and of the result.
+        progress: told bytes of the result, or of a pass over the inputs.
+
+    Raises:
+        FusionBenchError: non-finite entries, files that change while they are read, no space.
+    """
+    run = _Run(plan, device, check=on_non_finite == "error")
+    merge = rule.prepare(run.scan(progress))
+    stores = _Store(plan, sink, rule.step, scaling, check=on_non_finite == "error")
+
+    def step(unit: Unit) -> Unit | None:
+        piece = run.piece(unit)
+        stores(piece, merge(piece))
+        return unit if piece.deferred else None
+
+    later = run.over(plan.wholes, step, threads=plan.whole_threads, stage="merge matrices", progress=progress)
+    later += run.over(plan.chunks, step, threads=plan.threads, stage="merge", progress=progress)
+    again = [unit for unit in later if unit is not None]
+    if again:
+        merge.settle()  # type: ignore[attr-defined]
+        run.over(again, step, threads=plan.threads, stage="settle", progress=progress)
+    if not (rule.step and scaling is None):
+        for name in plan.copied:
+            _copy(plan, name, sink)
+
+
+class _Run:
+    def __init__(self, plan: Plan, device: str | None, *, check: bool) -> None:
+        self._plan, self._check = plan, check
+        self._device = torch.device(device) if device is not None else None
+        self._experts = tuple(plan.experts.items())
+
+    def piece(self, unit: Unit) -> Piece:
+        return Piece(
+            unit.spans, self._plan.base, self._experts, shape=unit.shape, device=self._device, check=self._check
+        )
+
+    def over(
+        self,
+        units: Sequence[Unit],
+        function: Callable[[Unit], Result],
+        *,
+        threads: int,
+        stage: str,
+        progress: Progress = silent,
+    ) -> list[Result]:
+        if not units:
+            return []
+        return map_in_threads(function, units, threads=threads, tick=lambda done: progress(stage, done, len(units)))
+
+    def scan(self, progress: Progress) -> Scan:
+        plan = self._plan
+        floating = {n: s for n, s in plan.base.specs.items() if s.dtype.is_floating_point and n not in plan.aliases}
+        specs = {name: floating[name] for name in sorted(floating)}
+        offsets, size = {}, 0
+        for name, spec in specs.items():
+            offsets[name] = size
+            size += spec.numel
+
+        def go(function: Callable[[Piece], Result], stage: str) -> list[Result]:
+            return self.over(
+                scan_units(plan),
+                lambda u: function(self.piece(u)),
+                threads=plan.threads,
+                stage=stage,
+                progress=progress,
+            )
+
+        def sample(function: Callable[[Piece], Result]) -> list[Result]:
+            units = _spread(scan_units(plan))
+            return self.over(units, lambda u: function(self.piece(u)), threads=plan.threads, stage="sample")
+
+        return Scan(tuple(plan.experts), plan.given, specs, offsets, size, plan.memory // _KEPT, go, sample)
+
+
+def _spread(units: Sequence[Unit]) -> list[Unit]:
+    """Few units evenly over all, each cut down to its first block."""
+    step = max(1, len(units) // _SAMPLED)
+    small = []
+    for unit in units[::step]:
+        spans, held = [], 0
+        for name, start, stop in unit.spans:
+            if held < BLOCK:
+                spans.append(Span(name, start, min(stop, start + BLOCK - held)))
+                held += spans[-1].stop - start
+        small.append(Unit(tuple(spans)))
+    return small
+
+
+class _Store:
+    """Rounds what a rule returns to the type it is stored as, and hands it on."""
+
+    def __init__(self, plan: Plan, sink: Sink, step: bool, scaling: float | None, *, check: bool) -> None:
+        self._plan, self._sink, self._step, self._scaling, self._check = plan, sink, step, scaling, check
+
+    def __call__(self, piece: Piece, result: Tensor) -> None:
+        if result.numel() != piece.count:
+            shapes = f"{piece.count:,} entries of {piece.spans[0].name!r} into {result.numel():,}"
+            raise FusionBenchError(f"the merge rule turned {shapes}")
+        result = result.reshape(-1)
+        dtype = self._plan.specs[piece.spans[0].name].dtype
+        if self._step and self._scaling is not None:
+            # θ₀ + λΔ, written so that an entry that does not move keeps the base's bits: −0.0 + 0.0 is 0.0, but
+            # −0.0 − 0.0 is −0.0
+            stored = rounded(piece.base - (0.0 - result * self._scaling), dtype)
+        else:
+            stored = result if self._step else rounded(result, dtype)
+        if self._check:
+            self._refuse_overflow(piece.spans, stored, dtype)
+        self._sink.write(piece.spans, stored)
+
+    def _refuse_overflow(self, spans: Sequence[Span], stored: Tensor, dtype: torch.dtype) -> None:
+        if bool(torch.sum(stored, dtype=torch.float64).isfinite()):
+            return
+        bad = ~stored.isfinite()
+        if not bool(bad.any()):
+            return
+        at, position = 0, int(bad.nonzero()[0])
+        for name, start, stop in spans:
+            if position < at + stop - start:
+                index = unravelled(start + position - at, self._plan.specs[name])
+                raise FusionBenchError(
+                    f"the merged model: tensor {name!r} is not finite in {dtype} at {index}",
+                    hint="the method divides by 0, or overflows the type: try a smaller scaling or a wider dtype",
+                )
+            at += stop - start
+
+
+def rounded(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """``float64`` rounded to a type; to half precision through ``float32``, as if computed in it.
+
+    Example:
+        >>> rounded(torch.tensor([1 / 3]).double(), torch.float32)
+        tensor([0.3333])
+    """
+    return tensor if dtype == torch.float64 else tensor.float().to(dtype)
+
+
+def _copy(plan: Plan, name: str, sink: Sink) -> None:
+    count = plan.specs[name].numel
+    for start in range(0, count, plan.memory // 8):
+        span = Span(name, start, min(count, start + plan.memory // 8))
+        sink.write([span], plan.base.gather([span]))

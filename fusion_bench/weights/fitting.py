@@ -1,0 +1,151 @@
+"""Do two checkpoints fit each other, and what is done by request where they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias, get_args
+
+import torch
+from torch import Tensor
+
+from fusion_bench.errors import FusionBenchError, nearest, unknown_name
+from fusion_bench.weights.checkpoint import Checkpoint, Factors, Span
+from fusion_bench.weights.header import Spec
+
+OnMismatch: TypeAlias = Literal["error", "base", "pad"]
+"""``error``: refuse. ``base``: a tensor that does not fit is taken from the base, one too many is left out.
+``pad``: an embedding with fewer rows than the base's gets the base's rows below its own; all else is refused."""
+
+_SHOWN = 3  # problems spelled out in one message; the rest are counted
+
+
+def fit(expert: Checkpoint, base: Checkpoint, *, on_mismatch: OnMismatch = "error") -> tuple[Checkpoint, list[str]]:
+    """The expert with the tensors of the base, and what had to be done for that, in words.
+
+    Raises:
+        FusionBenchError: a tensor that is missing, too many, of another shape or sort of number, unless the policy
+            covers it; the message names the tensors, both shapes and the nearest name.
+    """
+    if on_mismatch not in get_args(OnMismatch):
+        raise unknown_name("on_mismatch", on_mismatch, get_args(OnMismatch))
+    if expert.specs is base.specs:
+        return expert, []
+    problems, substituted, padded, notes = [], set(), {}, []
+    extra = [name for name in expert.specs if name not in base.specs]
+    for name, spec in base.specs.items():
+        found = expert.specs.get(name)
+        if found is not None and found.shape == spec.shape and found.dtype == spec.dtype:
+            continue
+        problem = _problem(name, spec, found, base.label, extra)
+        if problem is None:
+            continue
+        if on_mismatch == "base":
+            substituted.add(name)
+            notes.append(f"{expert.label}: {problem}; the base's is used")
+        elif on_mismatch == "pad" and found is not None and _can_pad(found, spec):
+            padded[name] = found
+            notes.append(f"{expert.label}: tensor {name!r} has {found.shape[0]:,} rows, padded to {spec.shape[0]:,}")
+        else:
+            problems.append(problem)
+    for name in extra:
+        problem = f"tensor {name!r} {expert.specs[name].shape} is not in {base.label}{_meant(name, base.specs)}"
+        if on_mismatch == "base":
+            notes.append(f"{expert.label}: {problem}; it is left out")
+        else:
+            problems.append(problem)
+    if problems:
+        raise _refusal(expert, base, problems, on_mismatch)
+    return (Substituted(expert, base, substituted, padded), notes) if notes else (expert, [])
+
+
+def check_real(checkpoint: Checkpoint) -> None:
+    """Refuse complex tensors, which no method here is defined for.
+
+    Raises:
+        FusionBenchError: there is one.
+    """
+    for name, spec in checkpoint.specs.items():
+        if spec.dtype.is_complex:
+            raise FusionBenchError(
+                f"{checkpoint.place(name)}: tensor {name!r} is complex ({spec.dtype})", hint="fuse real tensors only"
+            )
+
+
+class Substituted(Checkpoint):
+    """An expert, but for the tensors that are the base's, wholly or from some row on."""
+
+    def __init__(self, expert: Checkpoint, base: Checkpoint, taken: set[str], padded: dict[str, Spec]) -> None:
+        self.label, self._expert, self._base = expert.label, expert, base
+        self._taken, self._padded = taken, padded
+        self.specs = {
+            name: base.specs[name] if name in taken else spec._replace(dtype=expert.specs[name].dtype)
+            for name, spec in base.specs.items()
+        }
+
+    def gather(self, spans: Sequence[Span]) -> Tensor:
+        if not any(name in self._taken or name in self._padded for name, _, _ in spans):
+            return self._expert.gather(spans)
+        parts = [part for span in spans for part in self._parts(span)]
+        return torch.cat([part.to(parts[0].dtype) for part in parts])
+
+    def _parts(self, span: Span) -> Iterable[Tensor]:
+        name, start, stop = span
+        if name in self._taken:
+            return [self._base.gather([span])]
+        if name not in self._padded:
+            return [self._expert.gather([span])]
+        own = self._padded[name].numel
+        found = [self._expert.gather([Span(name, start, min(stop, own))])] if start < own else []
+        rest = [self._base.gather([Span(name, max(start, own), stop)])] if stop > own else []
+        return [*found, *rest]
+
+    def place(self, name: str) -> str:
+        return (self._base if name in self._taken else self._expert).place(name)
+
+    def factors(self, name: str) -> Factors | None:
+        return None if name in self._taken or name in self._padded else self._expert.factors(name)
+
+    @property
+    def files(self):  # type: ignore[no-untyped-def]
+        return self._expert.files
+
+    def close(self) -> None:
+        self._expert.close()
+
+
+def _problem(name: str, spec: Spec, found: Spec | None, base: str, extra: Sequence[str]) -> str | None:
+    if found is None:
+        return f"tensor {name!r} {spec.shape} is missing{_meant(name, extra)}"
+    if found.shape != spec.shape:
+        return f"tensor {name!r} has shape {found.shape}, {base} has {spec.shape}"
+    if found.dtype.is_floating_point != spec.dtype.is_floating_point:
+        return f"tensor {name!r} is {found.dtype}, {base} has {spec.dtype}"
+    return None
+
+
+def _can_pad(found: Spec, spec: Spec) -> bool:
+    return (
+        len(found.shape) == len(spec.shape) == 2
+        and found.shape[1:] == spec.shape[1:]
+        and found.shape[0] < spec.shape[0]
+        and found.dtype.is_floating_point == spec.dtype.is_floating_point
+    )
+
+
+def _refusal(expert: Checkpoint, base: Checkpoint, problems: list[str], policy: OnMismatch) -> FusionBenchError:
+    more = f" (and {len(problems) - _SHOWN} more)" if len(problems) > _SHOWN else ""
+    rows = any(
+        len(spec.shape) == 2 and (found := expert.specs.get(name)) is not None and _can_pad(found, spec)
+        for name, spec in base.specs.items()
+    )
+    hint = "fuse checkpoints of one architecture only, fine-tuned from the same base"
+    if rows and policy == "error":
+        hint = "the vocabularies differ: on_mismatch='pad' gives the smaller one the base's rows"
+    return FusionBenchError(
+        f"{expert.label} does not fit {base.label}: {'; '.join(problems[:_SHOWN])}{more}", hint=hint
+    )
+
+
+def _meant(name: str, choices: Iterable[str]) -> str:
+    near = nearest(name, choices, count=1)
+    return f" (nearest: {near[0]!r})" if near else ""

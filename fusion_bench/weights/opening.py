@@ -1,0 +1,151 @@
+"""From a path, or a state dict, to a checkpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from fusion_bench.errors import FusionBenchError, nearest
+from fusion_bench.weights.checkpoint import Checkpoint, FileCheckpoint, StateCheckpoint
+from fusion_bench.weights.header import Header, read_header
+
+Source: TypeAlias = "str | os.PathLike[str] | Mapping[str, Tensor] | Checkpoint"
+"""A safetensors file, a Hugging Face folder, a PEFT adapter's folder, a ``.bin`` or ``.pt`` file, or a state dict."""
+
+ADAPTER = "adapter_config.json"
+_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+_SINGLE = ("model.safetensors", "pytorch_model.bin")
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+
+
+def open_checkpoint(
+    source: Source, *, label: str | None = None, base: Checkpoint | None = None, like: Checkpoint | None = None
+) -> Checkpoint:
+    """Open a checkpoint; of files, the headers are read and nothing else.
+
+    Args:
+        source: what to open.
+        label: how messages call it; the path by default.
+        base: the model that an adapter adapts.
+        like: a checkpoint whose headers this one probably has: those are parsed once.
+
+    Raises:
+        FusionBenchError: nothing there, nothing that can be read, a shard that is missing, an adapter without a base.
+
+    Example:
+        >>> list(open_checkpoint({"w": torch.ones(1)}, label="mine"))
+        ['w']
+    """
+    if isinstance(source, Checkpoint):
+        return source
+    if isinstance(source, Mapping):
+        return StateCheckpoint(source, label=label or "the state dict")
+    path = Path(source).expanduser()
+    label = label or str(path)
+    if path.is_file():
+        return _pickled([path], label) if path.suffix in _PICKLES else _files([path], label, like)
+    if not path.is_dir():
+        near = nearest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else []
+        raise FusionBenchError(
+            f"no checkpoint {path}",
+            hint=f"near it: {', '.join(near)}" if near else "give a file or a folder on this machine",
+        )
+    if (path / ADAPTER).is_file():
+        if base is None:
+            raise FusionBenchError(f"{path} is an adapter", hint="give the model that it adapts as base")
+        from fusion_bench.weights.adapter import open_adapter
+
+        return open_adapter(path, base, label=label)
+    files = _weight_files(path)
+    return _pickled(files, label) if files[0].suffix in _PICKLES else _files(files, label, like)
+
+
+def natural_order(name: str) -> list[object]:
+    """A key that sorts 'layer 10' after 'layer 2'.
+
+    Example:
+        >>> sorted(["layer.10", "layer.2"], key=natural_order)
+        ['layer.2', 'layer.10']
+    """
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The weight files of a Hugging Face folder, shards in natural order."""
+    for name in _INDEXES:
+        index = folder / name
+        if index.is_file():
+            return _indexed(index)
+    for name in _SINGLE:
+        if (folder / name).is_file():
+            return [folder / name]
+    found = sorted(folder.glob("*.safetensors"), key=lambda path: natural_order(path.name))
+    if len(found) == 1:
+        return found
+    if not found:
+        raise FusionBenchError(
+            f"{folder} holds no weights", hint=f"expected one of {', '.join((*_INDEXES, *_SINGLE, ADAPTER))}"
+        )
+    raise FusionBenchError(
+        f"{folder} has {len(found)} safetensors files and no index: {', '.join(p.name for p in found[:4])}",
+        hint=f"name one file, or add {_INDEXES[0]}",
+    )
+
+
+def _indexed(index: Path) -> list[Path]:
+    try:
+        table: Any = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        names = sorted(set(table.values()), key=natural_order)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FusionBenchError(
+            f"{index} is no index of shards: {error}", hint="it maps tensors to files under 'weight_map'"
+        ) from error
+    files = [index.parent / name for name in names]
+    for file in files:
+        if file.parent != index.parent or not file.is_file():
+            raise FusionBenchError(f"{index.name} names the shard {file.name}, which is not in {index.parent}")
+    if not files:
+        raise FusionBenchError(f"{index} names no shard")
+    return files
+
+
+def _files(paths: list[Path], label: str, like: Checkpoint | None) -> FileCheckpoint:
+    known = like.headers if isinstance(like, FileCheckpoint) and len(like.headers) == len(paths) else None
+    headers: dict[Path, Header] = {}
+    for number, path in enumerate(paths):
+        headers[path] = read_header(path, like=known[number] if known else None)
+    checkpoint = FileCheckpoint(headers, label=label)
+    index = paths[0].parent / _INDEXES[0]
+    if len(paths) > 1 and index.is_file():
+        lost = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"]) - set(checkpoint.specs))
+        if lost:
+            checkpoint.close()
+            raise FusionBenchError(f"{index} lists {lost[0]!r}, which no shard has ({len(lost)} such tensors)")
+    return checkpoint
+
+
+def _pickled(paths: list[Path], label: str) -> StateCheckpoint:
+    state: dict[str, Tensor] = {}
+    for path in paths:
+        try:
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise FusionBenchError(
+                f"cannot read {path}: {reason}",
+                hint="only tensors are read from a pickle (weights_only); save the state dict as safetensors",
+            ) from error
+        if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
+            found = found["state_dict"]
+        if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+            raise FusionBenchError(f"{path} holds no state dict", hint="it must map names to tensors")
+        state.update(found)
+    return StateCheckpoint(state, label=label, files=tuple(paths))

@@ -1,0 +1,283 @@
+"""The k entries of largest magnitude of a whole task vector, exactly, in bounded memory.
+
+A sample brackets the k-th magnitude; one pass counts what lies above the bracket and keeps what lies inside, of which
+the k-th is then selected. Where more lies inside than may be kept, a histogram over the bit patterns of the magnitudes
+(which order as the magnitudes do) narrows the bracket for another pass; so the result is exact whatever the sample.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fusion_bench.weights.pieces import Piece
+from fusion_bench.weights.rule import Scan
+
+Vectors: TypeAlias = Callable[[Piece, int], Tensor]
+"""``vectors(piece, expert)``: the entries of an expert's task vector, ``float64``."""
+
+_SPREAD = 8.0  # standard deviations of a simple random sample that the bracket spans to either side
+_BINS = 4096
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What survives trimming: magnitudes above ``threshold``, and those equal to it up to position ``last``.
+
+    Positions count through the flattened task vector, tensors by name; ``last`` is None where all equal ones survive.
+    """
+
+    threshold: float
+    last: int | None = None
+
+    def trim(self, entries: Tensor, piece: Piece, offsets: dict[str, int] | object) -> Tensor:
+        """The entries with what does not survive set to zero."""
+        below = math.nextafter(self.threshold, -math.inf)
+        if below < 0:
+            return entries
+        kept = torch.nn.functional.hardshrink(entries, below)  # keeps what is larger than its bound
+        if self.last is None:
+            return kept
+        at = 0
+        for name, start, stop in piece.spans:
+            surviving = self.last + 1 - offsets[name] - start  # type: ignore[index]
+            first = at + max(0, min(surviving, stop - start))
+            at += stop - start
+            if first < at:
+                kept[first:at] = torch.nn.functional.hardshrink(entries[first:at], self.threshold)
+        return kept
+
+
+def kept_count(density: float, size: int) -> int:
+    """``round(density * size)``, halves to even: how many entries a density keeps.
+
+    Example:
+        >>> kept_count(0.2, 11)
+        2
+    """
+    return round(density * size)
+
+
+def largest_of_tensor(entries: Tensor, count: int) -> Tensor:
+    """The ``count`` entries of largest magnitude, the others set to zero; of equal ones the earlier.
+
+    Example:
+        >>> largest_of_tensor(torch.tensor([1.0, -3.0, 2.0, 1.0]), 3)
+        tensor([ 1., -3.,  2.,  0.])
+    """
+    if count >= entries.numel():
+        return entries
+    order = np.argsort(-entries.abs().cpu().numpy(), kind="stable")
+    entries = entries.clone()
+    entries[torch.from_numpy(order[count:]).to(entries.device)] = 0
+    return entries
+
+
+def magnitude_cuts(scan: Scan, count: int, vectors: Vectors | None = None) -> list[Cut]:
+    """For every expert the cut that keeps exactly ``count`` entries of its whole task vector.
+
+    Equal magnitudes at the threshold survive in order of position: tensors by name, entries in row-major order.
+
+    Args:
+        scan: the model.
+        count: how many to keep.
+        vectors: the task vectors, Δᵢ if None.
+    """
+    experts = range(len(scan.experts))
+    if count >= scan.size:
+        return [Cut(-1.0) for _ in experts]
+    if count <= 0:
+        return [Cut(math.inf) for _ in experts]
+    searches = _bracketed(scan, count, vectors)
+    while any(search.threshold is None for search in searches):
+        open_ones = [search for search in searches if search.threshold is None]
+        budget = _Budget(scan.memory // 8)
+        for search in open_ones:
+            search.begin()
+
+        def look(piece: Piece, open_ones: list[_Search] = open_ones, budget: _Budget = budget) -> None:
+            for search in open_ones:
+                search.look(piece, vectors, budget)
+
+        scan.map(look, "find thresholds")
+        for search in open_ones:
+            search.narrow()
+    return _settle_equals(scan, searches, vectors)
+
+
+def _bracketed(scan: Scan, count: int, vectors: Vectors | None) -> list[_Search]:
+    experts = range(len(scan.experts))
+    sampled = scan.sample(lambda piece: [_magnitudes(piece, i, vectors) for i in experts])
+    searches = []
+    for expert in experts:
+        values = np.sort(np.concatenate([piece[expert] for piece in sampled]))
+        share = 1 - count / scan.size
+        width = _SPREAD * math.sqrt(share * (1 - share) / len(values)) + 2 / len(values)
+        low, high = (int(np.floor((share + sign * width) * len(values))) for sign in (-1, 1))
+        first = 0 if low < 0 else _bits(values[low])
+        last = _bits(np.inf) if high >= len(values) else _bits(values[high])
+        searches.append(_Search(expert, count, first, last))
+    return searches
+
+
+@dataclass
+class _Budget:
+    """How many candidates all searches together may still keep."""
+
+    left: int
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, count: int) -> bool:
+        with self.lock:
+            self.left -= count
+            return self.left >= 0
+
+
+@dataclass
+class _Search:
+    """The k-th largest magnitude of one expert lies between two bit patterns, if the sample did not mislead."""
+
+    expert: int
+    count: int
+    first: int
+    last: int
+    threshold: float | None = None
+    above: int = 0
+    quota: int = 0  # of those equal to the threshold, how many survive
+    equal: int = 0
+
+    def begin(self) -> None:
+        self.above, self.complete = 0, True
+        self.kept: list[NDArray[np.float64]] = []
+        self.histogram = np.zeros(_BINS, dtype=np.int64)
+        self.width = max(1, -(-(self.last - self.first + 1) // _BINS))
+        self.lock = threading.Lock()
+
+    def look(self, piece: Piece, vectors: Vectors | None, budget: _Budget) -> None:
+        low, high = _value(self.first), _value(self.last)
+        above, inside = _between(piece, self.expert, vectors, low, high)
+        bins = np.bincount((inside.view(np.int64) - self.first) // self.width, minlength=_BINS)
+        mine = budget.take(inside.size)
+        with self.lock:
+            self.above += above
+            self.histogram += bins
+            self.complete &= mine
+            if self.complete:
+                self.kept.append(inside)
+            else:
+                self.kept.clear()
+
+    def narrow(self) -> None:
+        rank = self.count - self.above  # of the k-th among those inside, counted from the largest
+        if rank <= 0:
+            self.first, self.last = self.last + 1, _bits(np.inf)
+        elif rank > int(self.histogram.sum()):
+            self.first, self.last = 0, self.first - 1
+        elif self.complete:
+            values = np.concatenate(self.kept)
+            self._found(float(np.partition(values, values.size - rank)[values.size - rank]), rank, values)
+        else:
+            above = np.cumsum(self.histogram[::-1])
+            number = int(np.searchsorted(above, rank))
+            chosen = _BINS - 1 - number
+            start = self.first + chosen * self.width
+            if self.width == 1:  # one value, too often to keep
+                self.threshold, self.equal = _value(start), int(self.histogram[chosen])
+                self.quota = rank - int(above[number] - self.equal)
+            self.first, self.last = start, min(self.last, start + self.width - 1)
+        self.kept = []
+
+    def _found(self, threshold: float, rank: int, values: NDArray[np.float64]) -> None:
+        self.threshold, self.equal = threshold, int(np.count_nonzero(values == threshold))
+        self.quota = rank - int(np.count_nonzero(values > threshold))
+
+
+def _settle_equals(scan: Scan, searches: list[_Search], vectors: Vectors | None) -> list[Cut]:
+    """Where not all entries equal to a threshold survive: which one is the last."""
+    split = [s for s in searches if s.equal > s.quota and s.threshold != 0.0]  # a zero is a zero, kept or not
+    found: dict[int, int] = {}
+    if split:
+
+        def count(piece: Piece) -> list[tuple[int, int, list[int]]]:
+            equal = [_magnitudes(piece, s.expert, vectors) == s.threshold for s in split]
+            counted, at = [], 0
+            for name, start, stop in piece.spans:
+                here = [int(np.count_nonzero(e[at : at + stop - start])) for e in equal]
+                if any(here):
+                    counted.append((scan.offsets[name] + start, stop - start, here))
+                at += stop - start
+            return counted
+
+        spans = sorted(entry for part in scan.map(count, "order equals") for entry in part)
+        for number, search in enumerate(split):
+            left = search.quota
+            for begin, size, here in spans:
+                if here[number] >= left:
+                    found[search.expert] = _nth(scan, search, begin, size, left, vectors)
+                    break
+                left -= here[number]
+    return [Cut(float(s.threshold), found.get(s.expert)) for s in searches]  # type: ignore[arg-type]
+
+
+def _nth(scan: Scan, search: _Search, begin: int, size: int, nth: int, vectors: Vectors | None) -> int:
+    """The position of the nth entry equal to the threshold of a stretch of the flattened task vector."""
+
+    def look(piece: Piece) -> list[int]:
+        at = 0
+        for name, start, stop in piece.spans:
+            if scan.offsets[name] + start == begin and stop - start == size:
+                magnitudes = _magnitudes(piece, search.expert, vectors)[at : at + size]
+                return [begin + int(np.flatnonzero(magnitudes == search.threshold)[nth - 1])]
+            at += stop - start
+        return []
+
+    return next(position for part in scan.map(look, "order equals") for position in part)
+
+
+def _between(
+    piece: Piece, expert: int, vectors: Vectors | None, low: float, high: float
+) -> tuple[int, NDArray[np.float64]]:
+    """How many magnitudes lie above ``high``, and those from ``low`` to ``high``."""
+    if vectors is None:
+        stored, base = piece.stored(expert), piece.stored(None)
+        if stored.dtype.itemsize <= 4 and base.dtype.itemsize <= 4:
+            # In float32 first, at half the cost: rounding keeps order, so only what lands between the rounded bounds
+            # has to be looked at exactly.
+            close = stored.float().sub(base.float()).abs_().cpu().numpy()
+            over = close > _rounded(high, math.inf)
+            near = np.flatnonzero((close >= _rounded(low, -math.inf)) ^ over)
+            index = torch.from_numpy(near).to(stored.device)
+            exact = (stored[index].double() - base[index].double()).abs_().cpu().numpy()
+            above = int(np.count_nonzero(over)) + int(np.count_nonzero(exact > high))
+            return above, exact[(exact >= low) & (exact <= high)]
+    magnitudes = _magnitudes(piece, expert, vectors)
+    over = magnitudes > high
+    return int(np.count_nonzero(over)), magnitudes[(magnitudes >= low) ^ over]
+
+
+def _magnitudes(piece: Piece, expert: int, vectors: Vectors | None) -> NDArray[np.float64]:
+    delta = piece.delta(expert) if vectors is None else vectors(piece, expert)
+    return delta.abs().cpu().numpy()
+
+
+def _rounded(value: float, towards: float) -> np.float32:
+    """The nearest ``float32`` on one side."""
+    near = np.float32(min(value, float(np.finfo(np.float32).max))) if math.isfinite(value) else np.float32(value)
+    wrong = near < value if towards > 0 else near > value
+    return np.nextafter(near, np.float32(towards)) if wrong else near
+
+
+def _bits(value: float) -> int:
+    return int(np.float64(value).view(np.int64))
+
+
+def _value(bits: int) -> float:
+    return float(np.int64(bits).view(np.float64))
