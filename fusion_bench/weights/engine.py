@@ -12,7 +12,7 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.progress import Progress, silent
 from fusion_bench.weights.checkpoint import Span
 from fusion_bench.weights.parallel import map_in_threads
-from fusion_bench.weights.pieces import Piece, unravelled
+from fusion_bench.weights.pieces import Piece, looks_finite, unravelled
 from fusion_bench.weights.plan import BLOCK, Plan, Unit, scan_units
 from fusion_bench.weights.rule import Rule, Scan
 
@@ -159,7 +159,7 @@ class _Store:
         self._sink.write(piece.spans, stored)
 
     def _refuse_overflow(self, spans: Sequence[Span], stored: Tensor, dtype: torch.dtype) -> None:
-        if bool(torch.sum(stored, dtype=torch.float64).isfinite()):
+        if looks_finite(stored):
             return
         bad = ~stored.isfinite()
         if not bool(bad.any()):

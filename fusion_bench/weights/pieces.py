@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -93,7 +94,7 @@ def looks_finite(entries: Tensor) -> bool:
     """
     if entries.dtype in (torch.float16, torch.float8_e4m3fn, torch.float8_e5m2):
         entries = entries.float()  # squares of half precision overflow all the time
-    return bool(torch.dot(entries, entries).isfinite())
+    return math.isfinite(float(torch.dot(entries, entries)))
 
 
 def refuse_non_finite(entries: Tensor, spans: Sequence[Span], checkpoint: Checkpoint) -> None:

@@ -18,7 +18,7 @@ from fusion_bench.weights.rule import Rule
 BLOCK = 4096
 """Sums over a tensor are sums of sums over blocks of this many entries, whatever the chunk: one result for all."""
 
-CHUNK = 1 << 16  # entries: the working set of a piece stays in a core's second-level cache
+CHUNK = 1 << 18  # entries: enough to hide Python's part in the work, few enough for a processor's cache
 MEMORY = 512 * 2**20  # bytes, unless the caller says otherwise
 _LEAST = 64 * 2**20
 _TEMPORARIES = 6  # float64 values per entry that a rule holds beside its inputs

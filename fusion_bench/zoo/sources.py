@@ -26,17 +26,18 @@ LATIN_FONTS = tuple(
     allerta anonymous-pro apropal arapey averia-gwf averia-sans-gwf averia-serif-gwf b612 bajaderka bebas-neue
     cabin cabinsketch campania cantarell cardo century-catalogue cherrybomb clear-sans comfortaa comic-neue
     compagnon courier-prime creep2 croscore crosextra-caladea crosextra-carlito dancingscript dejavu-core
-    dosis dotgothic16 ebgaramond ebgaramond-extra elstob eurofurence fantasque-sans ferrite-core firacode gfs-
-    artemisia gfs-baskerville gfs-bodoni-classic gfs-complutum gfs-didot gfs-didot-classic gfs-gazis gfs-
-    neohellenic gfs-olga gfs-porson gfs-solomos gfs-theokritos go gotico-antiqua goudybookletter hack-ttf
+    dosis dotgothic16 ebgaramond ebgaramond-extra elstob eurofurence fantasque-sans ferrite-core firacode
+    gfs-artemisia
+    gfs-baskerville gfs-bodoni-classic gfs-complutum gfs-didot gfs-didot-classic gfs-gazis gfs-neohellenic
+    gfs-olga gfs-porson gfs-solomos gfs-theokritos go gotico-antiqua goudybookletter hack-ttf
     humor-sans inconsolata inter jetbrains-mono joscelyn junction junicode jura karla karmilla kaushanscript
     klaudia-berenika klee konatu kristi lato le-murmure league-mono league-spartan leckerli-one levien-museum
     levien-typoscript liberation2 linuxlibertine lobster lobstertwo manrope millimetre monofur monoid mononoki
     morisawa-bizud-gothic motoya-l-cedar mplus national-park ocr-b okolaks oldstandard open-sans opendin play
-    prociono quattrocento quicksand radisnoir rampart reggae roboto-slab roboto-unhinted rocknroll routed-
-    gothic sawarabi-gothic sil-andika sil-charis sil-doulos sil-gentium sil-gentium-basic sil-gentiumplus
-    sixtyfour smc-chilanka smiley-sans solide-mirage sora stix train tuffy vollkorn yanone-kaffeesatz yrsa-
-    rasa yusei-magic
+    prociono quattrocento quicksand radisnoir rampart reggae roboto-slab roboto-unhinted rocknroll routed-gothic
+    sawarabi-gothic sil-andika sil-charis sil-doulos sil-gentium sil-gentium-basic sil-gentiumplus
+    sixtyfour smc-chilanka smiley-sans solide-mirage sora stix train tuffy vollkorn yanone-kaffeesatz yrsa-rasa
+    yusei-magic
     """.split()
 )
 

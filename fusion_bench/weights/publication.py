@@ -1,0 +1,139 @@
+"""A file or folder that appears under its name only when it is whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from fusion_bench.errors import FusionBenchError
+
+
+def check_target(out: Path, inputs: Sequence[Path], *, overwrite: bool, needed: int) -> None:
+    """Refuse a target that is an input, that is there already, or that there is no room for.
+
+    Args:
+        out: the file or folder to be made.
+        inputs: files that will be read.
+        overwrite: whether what is there may be replaced.
+        needed: bytes that will be written.
+
+    Raises:
+        FusionBenchError: one of these.
+    """
+    real = out.resolve()
+    for path in inputs:
+        resolved = path.resolve()
+        if real == resolved or real in resolved.parents or (out.is_file() and out.samefile(path)):
+            raise FusionBenchError(f"the output {out} is or holds the input {path}", hint="write somewhere else")
+    if out.exists() and not overwrite:
+        raise FusionBenchError(f"{out} exists", hint="give another name, or overwrite=true to replace it")
+    if out.is_dir() != (out.suffix != ".safetensors") and out.exists():
+        raise FusionBenchError(f"{out} is a {'folder' if out.is_dir() else 'file'}", hint="give another name")
+    parent = nearest_folder(out.parent)
+    if not os.access(parent, os.W_OK):
+        raise FusionBenchError(f"{parent} cannot be written to", hint="check its permissions, or write somewhere else")
+    free = shutil.disk_usage(parent).free
+    if free < needed:
+        raise FusionBenchError(
+            f"{out} needs {needed / 1e9:.2f} GB, and {parent} has {free / 1e9:.2f} GB free",
+            hint="make room, or write elsewhere",
+        )
+
+
+def nearest_folder(path: Path) -> Path:
+    """The path itself, or the nearest folder above it that exists."""
+    path = path.absolute()
+    while not path.is_dir():
+        path = path.parent
+    return path
+
+
+@contextmanager
+def published(out: Path) -> Iterator[Path]:
+    """A temporary file (for a name that ends in ``.safetensors``) or folder beside ``out``, renamed to it at the end.
+
+    What a killed process left behind is removed by the next one that writes there; of two at once the second is
+    refused. After an error nothing stays.
+
+    Raises:
+        FusionBenchError: another process writes there, or the folder cannot be written.
+    """
+    part = out.with_name(f".{out.name}.part")
+    folder = out.suffix != ".safetensors"
+    lock = -1
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        lock = _claim(part, folder)
+    except OSError as error:
+        raise FusionBenchError(f"cannot write {part}: {error.strerror}", hint="check permissions and space") from error
+    try:
+        try:
+            yield part
+            _sync(part)
+            _swap(part, out)
+        except OSError as error:
+            raise FusionBenchError(
+                f"cannot write {out}: {error.strerror}", hint="check permissions and space"
+            ) from error
+        except BaseException:
+            raise
+    finally:
+        _remove(part)
+        os.close(lock)
+
+
+def _claim(part: Path, folder: bool) -> int:
+    """An open, locked descriptor of the temporary file or folder, emptied."""
+    try:
+        import fcntl
+    except ImportError:  # no such locks on Windows: two merges to one name are the user's to avoid
+        fcntl = None  # type: ignore[assignment]
+    if folder:
+        part.mkdir(exist_ok=True)
+    descriptor = os.open(part, os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT, 0o666)
+    if fcntl is not None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise FusionBenchError(
+                f"another process is writing {part}", hint="wait for it, or write elsewhere"
+            ) from None
+    if folder:
+        for path in part.iterdir():
+            _remove(path)
+    else:
+        os.ftruncate(descriptor, 0)
+    return descriptor
+
+
+def _swap(part: Path, out: Path) -> None:
+    """Rename; a folder that is replaced steps aside first, since a rename cannot replace a folder that is not empty."""
+    old = out.with_name(f".{out.name}.old")
+    _remove(old)
+    if out.is_dir():
+        os.rename(out, old)  # noqa: PTH104
+    os.replace(part, out)  # noqa: PTH105
+    _remove(old)
+    _sync(out.parent, recursive=False)
+
+
+def _sync(path: Path, *, recursive: bool = True) -> None:
+    if path.is_dir() and recursive:
+        for inner in path.iterdir():
+            _sync(inner)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
