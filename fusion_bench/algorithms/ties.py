@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
-import numpy as np
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
@@ -98,19 +97,19 @@ class Election:
             deltas = [delta * w for delta, w in zip(deltas, self._weights, strict=True)]
         sign = elect(deltas)
         if self._majority is None:
-            cancelled = np.flatnonzero(sign.cpu().numpy() == 0)
-            if any(delta.cpu().numpy()[cancelled].any() for delta in deltas):
+            if bool(cancelled(deltas, sign).any()):
                 piece.defer()
             with self._lock:
                 self._balance += int(sign.sum())
         elif self._majority:
-            sign[sign == 0] = self._majority
+            sign = torch.where(sign == 0, self._majority, sign)
         if self._combine == "weighted_mean":
-            return disjoint_sum(deltas, sign, self._weights, average=True)
-        if any(weight != 1 for weight in self._weights):  # after the election, so that only the size is weighted
+            total, weight = disjoint_sum(deltas, sign), disjoint_weight(deltas, sign, self._weights)
+            return total / torch.where(weight == 0, 1.0, weight)
+        total, count = disjoint_sum_and_count(deltas, sign)
+        if any(weight != 1 for weight in self._weights):  # after the election: only sizes are weighted
             total = disjoint_sum([d * w for d, w in zip(deltas, self._weights, strict=True)], sign)
-            return total / disjoint_count(deltas, sign) if self._combine == "mean" else total
-        return disjoint_sum(deltas, sign, average=self._combine == "mean")
+        return total.div_(count.clamp_min_(1)) if self._combine == "mean" else total
 
     def settle(self) -> None:
         """All pieces have voted: the majority is known."""
@@ -130,46 +129,71 @@ def elect(deltas: Sequence[Tensor]) -> Tensor:
     return total.sign_()
 
 
-def disjoint_sum(
-    deltas: Sequence[Tensor], sign: Tensor, weights: Sequence[float] | None = None, *, average: bool = False
-) -> Tensor:
-    """The sum, entry by entry, over those tensors that have the given sign there, or their mean; zero where none has.
-
-    Args:
-        deltas: one tensor per expert.
-        sign: −1, 0 or 1; no entry has the sign 0.
-        weights: that the tensors have been multiplied with, and the mean is divided by; 1 each if None.
-        average: divide by how many have the sign, or by the sum of their weights.
+def cancelled(deltas: Sequence[Tensor], sign: Tensor) -> Tensor:
+    """Where entries that are not all zero sum to zero.
 
     Example:
-        >>> disjoint_sum([torch.tensor([1.0, -1.0]), torch.tensor([3.0, 2.0])], torch.ones(2), average=True)
-        tensor([2., 2.])
+        >>> one, other = torch.tensor([1.0, 0.0, 1.0]).double(), torch.tensor([-1.0, 0.0, 1.0]).double()
+        >>> cancelled([one, other], elect([one, other]))
+        tensor([ True, False, False])
     """
+    bits = deltas[0].view(torch.int64).clone()
+    for delta in deltas[1:]:
+        bits |= delta.view(torch.int64)
+    bits <<= 1  # without the sign: −0.0 is zero
+    return (sign == 0).logical_and_(bits)
+
+
+def disjoint_sum_and_count(deltas: Sequence[Tensor], sign: Tensor) -> tuple[Tensor, Tensor]:
+    """The sum, entry by entry, over those tensors that have the given sign there, and how many those are.
+
+    Example:
+        >>> one, other = torch.tensor([1.0, -1.0]), torch.tensor([3.0, 2.0])
+        >>> disjoint_sum_and_count([one, other], torch.ones(2))
+        (tensor([4., 2.]), tensor([2., 1.]))
+    """
+    low, high = _bounds(sign)
     total, count = torch.zeros_like(sign), torch.zeros_like(sign)
-    for number, delta in enumerate(deltas):
-        # |Δ| where the signs agree, 0 elsewhere: three operations that need no mask
-        agreeing = (delta * sign).relu_()
+    for delta in deltas:
+        agreeing = torch.clamp(delta, low, high)
         total += agreeing
-        if average:
-            count += agreeing.sign_() if weights is None else agreeing.sign_().mul_(weights[number])
-    total *= sign
-    if not average:
-        return total
-    # where none agrees, total and count are 0
-    return total.div_(count.clamp_min_(1) if weights is None else torch.where(count == 0, 1.0, count))
+        count += agreeing.sign_()
+    return total, count.abs_()
 
 
-def disjoint_count(deltas: Sequence[Tensor], sign: Tensor) -> Tensor:
-    """How many tensors have the given sign, entry by entry; 1 where none has.
+def disjoint_sum(deltas: Sequence[Tensor], sign: Tensor) -> Tensor:
+    """The sum, entry by entry, over those tensors that have the given sign there.
 
     Example:
-        >>> disjoint_count([torch.tensor([1.0, -1.0]), torch.tensor([3.0, -2.0])], torch.ones(2))
-        tensor([2., 1.])
+        >>> disjoint_sum([torch.tensor([1.0, -1.0]), torch.tensor([3.0, 2.0])], torch.tensor([1.0, -1.0]))
+        tensor([ 4., -1.])
     """
-    count = torch.zeros_like(sign)
+    low, high = _bounds(sign)
+    total = torch.zeros_like(sign)
     for delta in deltas:
-        count += (delta * sign).relu_().sign_()
-    return count.clamp_min_(1)
+        total += torch.clamp(delta, low, high)
+    return total
+
+
+def disjoint_weight(deltas: Sequence[Tensor], sign: Tensor, weights: Sequence[float]) -> Tensor:
+    """The sum, entry by entry, of the weights of those tensors that have the given sign there.
+
+    Example:
+        >>> disjoint_weight([torch.tensor([1.0, -1.0]), torch.tensor([3.0, 2.0])], torch.ones(2), [0.5, 2.0])
+        tensor([2.5000, 2.0000])
+    """
+    low, high = _bounds(sign)
+    total = torch.zeros_like(sign)
+    for delta, weight in zip(deltas, weights, strict=True):
+        total += torch.clamp(delta, low, high).sign_().abs_().mul_(weight)
+    return total
+
+
+def _bounds(sign: Tensor) -> tuple[Tensor, Tensor]:
+    """Between which an entry has the given sign or is nothing: one clamp where masks would take four operations."""
+    largest = torch.finfo(sign.dtype).max
+    bound = sign * largest
+    return bound.clamp_max(0), bound.clamp_min(0)
 
 
 @dataclass(frozen=True, kw_only=True)

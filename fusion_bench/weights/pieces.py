@@ -36,6 +36,7 @@ class Piece:
         self.experts = tuple(name for name, _ in experts)
         self._base, self._checkpoints = base, [checkpoint for _, checkpoint in experts]
         self._device, self._check = device, check
+        self._stored_base: Tensor | None = None
         self._working_base: Tensor | None = None
         self.deferred = False
 
@@ -48,7 +49,7 @@ class Piece:
     def base(self) -> Tensor:
         """θ₀; not to be written to."""
         if self._working_base is None:
-            self._working_base = self._load(self._base).double()
+            self._working_base = self.stored(None).double()
         return self._working_base
 
     def weights(self, number: int) -> Tensor:
@@ -70,7 +71,11 @@ class Piece:
 
     def stored(self, number: int | None) -> Tensor:
         """The entries as they are stored: of an expert, or of the base for None."""
-        return self._load(self._base if number is None else self._checkpoints[number])
+        if number is not None:
+            return self._load(self._checkpoints[number])
+        if self._stored_base is None:
+            self._stored_base = self._load(self._base)
+        return self._stored_base
 
     def defer(self) -> None:
         """Ask for this piece to be merged once more when the whole model has been gone through."""

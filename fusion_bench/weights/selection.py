@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -38,7 +38,7 @@ class Cut:
     threshold: float
     last: int | None = None
 
-    def trim(self, entries: Tensor, piece: Piece, offsets: dict[str, int] | object) -> Tensor:
+    def trim(self, entries: Tensor, piece: Piece, offsets: Mapping[str, int]) -> Tensor:
         """The entries with what does not survive set to zero."""
         below = math.nextafter(self.threshold, -math.inf)
         if below < 0:
@@ -48,7 +48,7 @@ class Cut:
             return kept
         at = 0
         for name, start, stop in piece.spans:
-            surviving = self.last + 1 - offsets[name] - start  # type: ignore[index]
+            surviving = self.last + 1 - offsets[name] - start
             first = at + max(0, min(surviving, stop - start))
             at += stop - start
             if first < at:
@@ -99,13 +99,13 @@ def magnitude_cuts(scan: Scan, count: int, vectors: Vectors | None = None) -> li
     searches = _bracketed(scan, count, vectors)
     while any(search.threshold is None for search in searches):
         open_ones = [search for search in searches if search.threshold is None]
-        budget = _Budget(scan.memory // 8)
+        budget = _Budget(scan.memory // 24)  # a magnitude, its position, and one of both while it is sorted
         for search in open_ones:
             search.begin()
 
         def look(piece: Piece, open_ones: list[_Search] = open_ones, budget: _Budget = budget) -> None:
             for search in open_ones:
-                search.look(piece, vectors, budget)
+                search.look(piece, vectors, scan.offsets, budget)
 
         scan.map(look, "find thresholds")
         for search in open_ones:
@@ -151,19 +151,20 @@ class _Search:
     last: int
     threshold: float | None = None
     above: int = 0
-    quota: int = 0  # of those equal to the threshold, how many survive
+    last_kept: int | None = None  # position of the last that survives of those equal to the threshold
+    quota: int = 0  # of those, how many survive, where their positions could not be kept
     equal: int = 0
 
     def begin(self) -> None:
         self.above, self.complete = 0, True
-        self.kept: list[NDArray[np.float64]] = []
+        self.kept: list[tuple[NDArray[np.float64], NDArray[np.int64]]] = []
         self.histogram = np.zeros(_BINS, dtype=np.int64)
         self.width = max(1, -(-(self.last - self.first + 1) // _BINS))
         self.lock = threading.Lock()
 
-    def look(self, piece: Piece, vectors: Vectors | None, budget: _Budget) -> None:
+    def look(self, piece: Piece, vectors: Vectors | None, offsets: Mapping[str, int], budget: _Budget) -> None:
         low, high = _value(self.first), _value(self.last)
-        above, inside = _between(piece, self.expert, vectors, low, high)
+        above, inside, index = _between(piece, self.expert, vectors, low, high)
         bins = np.bincount((inside.view(np.int64) - self.first) // self.width, minlength=_BINS)
         mine = budget.take(inside.size)
         with self.lock:
@@ -171,7 +172,7 @@ class _Search:
             self.histogram += bins
             self.complete &= mine
             if self.complete:
-                self.kept.append(inside)
+                self.kept.append((inside, positions(piece, index, offsets)))
             else:
                 self.kept.clear()
 
@@ -182,8 +183,12 @@ class _Search:
         elif rank > int(self.histogram.sum()):
             self.first, self.last = 0, self.first - 1
         elif self.complete:
-            values = np.concatenate(self.kept)
-            self._found(float(np.partition(values, values.size - rank)[values.size - rank]), rank, values)
+            values = np.concatenate([values for values, _ in self.kept])
+            self.threshold = float(np.partition(values, values.size - rank)[values.size - rank])
+            quota = rank - int(np.count_nonzero(values > self.threshold))
+            equal = np.sort(np.concatenate([at[values == self.threshold] for values, at in self.kept]))
+            if equal.size > quota:
+                self.last_kept = int(equal[quota - 1])
         else:
             above = np.cumsum(self.histogram[::-1])
             number = int(np.searchsorted(above, rank))
@@ -194,10 +199,6 @@ class _Search:
                 self.quota = rank - int(above[number] - self.equal)
             self.first, self.last = start, min(self.last, start + self.width - 1)
         self.kept = []
-
-    def _found(self, threshold: float, rank: int, values: NDArray[np.float64]) -> None:
-        self.threshold, self.equal = threshold, int(np.count_nonzero(values == threshold))
-        self.quota = rank - int(np.count_nonzero(values > threshold))
 
 
 def _settle_equals(scan: Scan, searches: list[_Search], vectors: Vectors | None) -> list[Cut]:
@@ -224,7 +225,7 @@ def _settle_equals(scan: Scan, searches: list[_Search], vectors: Vectors | None)
                     found[search.expert] = _nth(scan, search, begin, size, left, vectors)
                     break
                 left -= here[number]
-    return [Cut(float(s.threshold), found.get(s.expert)) for s in searches]  # type: ignore[arg-type]
+    return [Cut(s.threshold or 0.0, found.get(s.expert, s.last_kept)) for s in searches]
 
 
 def _nth(scan: Scan, search: _Search, begin: int, size: int, nth: int, vectors: Vectors | None) -> int:
@@ -244,8 +245,8 @@ def _nth(scan: Scan, search: _Search, begin: int, size: int, nth: int, vectors: 
 
 def _between(
     piece: Piece, expert: int, vectors: Vectors | None, low: float, high: float
-) -> tuple[int, NDArray[np.float64]]:
-    """How many magnitudes lie above ``high``, and those from ``low`` to ``high``."""
+) -> tuple[int, NDArray[np.float64], NDArray[np.int64]]:
+    """How many magnitudes lie above ``high``, and those from ``low`` to ``high`` with their places in the piece."""
     if vectors is None:
         stored, base = piece.stored(expert), piece.stored(None)
         if stored.dtype.itemsize <= 4 and base.dtype.itemsize <= 4:
@@ -257,10 +258,22 @@ def _between(
             index = torch.from_numpy(near).to(stored.device)
             exact = (stored[index].double() - base[index].double()).abs_().cpu().numpy()
             above = int(np.count_nonzero(over)) + int(np.count_nonzero(exact > high))
-            return above, exact[(exact >= low) & (exact <= high)]
+            inside = (exact >= low) & (exact <= high)
+            return above, exact[inside], near[inside]
     magnitudes = _magnitudes(piece, expert, vectors)
     over = magnitudes > high
-    return int(np.count_nonzero(over)), magnitudes[(magnitudes >= low) ^ over]
+    near = np.flatnonzero((magnitudes >= low) ^ over)
+    return int(np.count_nonzero(over)), magnitudes[near], near
+
+
+def positions(piece: Piece, index: NDArray[np.int64], offsets: Mapping[str, int]) -> NDArray[np.int64]:
+    """Places in a piece as positions in the flattened task vector."""
+    if len(piece.spans) == 1:
+        name, start, _ = piece.spans[0]
+        return index + (offsets[name] + start)
+    begins = np.cumsum([0, *(stop - start for _, start, stop in piece.spans)])[:-1]
+    shifts = np.array([offsets[name] + start for name, start, _ in piece.spans]) - begins
+    return index + shifts[np.searchsorted(begins, index, side="right") - 1]
 
 
 def _magnitudes(piece: Piece, expert: int, vectors: Vectors | None) -> NDArray[np.float64]:
