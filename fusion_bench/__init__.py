@@ -11,14 +11,16 @@ from fusion_bench.errors import FusionBenchError
 
 if TYPE_CHECKING:
     from fusion_bench.cases import Case, run_case
+    from fusion_bench.merging import merge
     from fusion_bench.registry import load_algorithm, load_modelpool, load_taskpool
 
 __version__ = "0.1.0"
-__all__ = ["Case", "FusionBenchError", "load_algorithm", "load_modelpool", "load_taskpool", "run_case"]
+__all__ = ["Case", "FusionBenchError", "load_algorithm", "load_modelpool", "load_taskpool", "merge", "run_case"]
 
 _HOMES = {
     "Case": "fusion_bench.cases",
     "run_case": "fusion_bench.cases",
+    "merge": "fusion_bench.merging",
     "load_algorithm": "fusion_bench.registry",
     "load_modelpool": "fusion_bench.registry",
     "load_taskpool": "fusion_bench.registry",

@@ -87,6 +87,9 @@ class DareTaskArithmetic(TaskVectorAlgorithm):
     rescale: Rescale = "density"
     seed: Seed = 0
 
+    def passes(self) -> int:
+        return 2 if self.rescale == "l1" else 1
+
     def prepare(self, scan: Scan) -> Merge:
         vectors = thinned(scan, density=self.density, seed=self.seed, rescale=self.rescale)
         return lambda piece: ordered_sum(len(scan.experts), lambda expert: vectors(piece, expert))

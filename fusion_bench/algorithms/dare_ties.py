@@ -63,6 +63,9 @@ class DareTies(TaskVectorAlgorithm):
     undecided: Undecided = "majority"
     seed: Seed = 0
 
+    def passes(self) -> int:
+        return 1 + (self.rescale == "l1") + (self.trim_density < 1)
+
     def prepare(self, scan: Scan) -> Merge:
         vectors = thinned(scan, density=self.density, seed=self.seed, rescale=self.rescale)
         if self.trim_density < 1:

@@ -102,6 +102,9 @@ def arc(first: Tensor, second: Tensor, t: float) -> Tensor:
 class Slerp(PathAlgorithm):
     """Spherical interpolation of two of the pool's models. See :func:`slerp`."""
 
+    def passes(self) -> int:
+        return 2
+
     def prepare(self, scan: Scan) -> Merge:
         sums = tensor_sums(scan, lambda piece: Angle.terms(*self.ends(scan, piece)), "measure angles")
         start = {name: Angle(*found).coefficients(self.t)[0] for name, found in sums.items()}

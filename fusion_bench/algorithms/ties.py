@@ -207,6 +207,9 @@ class Ties(TaskVectorAlgorithm):
     combine: Combine = "mean"
     undecided: Undecided = "majority"
 
+    def passes(self) -> int:
+        return 2 if self.scope == "model" and self.density < 1 else 1
+
     def whole(self, shape: Sequence[int]) -> bool:
         return self.scope == "tensor"
 

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 
 from fusion_bench.cases.case import Case
-from fusion_bench.cases.memory import PeakMemory
 from fusion_bench.cases.prepare import Prepared, prepare
 from fusion_bench.cases.result import SCHEMA, CaseResult
 from fusion_bench.cases.search import Candidates, Search, combinations, grid_search
 from fusion_bench.cases.session import Session
 from fusion_bench.cases.startup import import_libraries
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.memory import PeakMemory
 from fusion_bench.metrics import accuracy, calibration_error, mean_accuracy_interval, normalized_accuracy
 from fusion_bench.progress import Progress, silent
 from fusion_bench.taskpools.evaluate import Predictions, evaluate

@@ -34,6 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from fusion_bench.zoo.cli import main as zoo
 
             return zoo(given[1:])
+        if given[:1] == ["merge"]:
+            from fusion_bench.cli.merge import main as merge
+
+            with _sigterm_as_interrupt():
+                return merge(given[1:])
         if given[:1] == ["ui"]:
             from fusion_bench.tracking import locate_store
             from fusion_bench.tracking.ui import serve

@@ -13,6 +13,7 @@ Fuse the models of a pool with one algorithm, evaluate the result on every task,
   fusion_bench algorithm=ties modelpool=clip_mini taskpool=mini8 algorithm.scaling=0.4
   fusion_bench -m algorithm=ties,tsv_m algorithm.scaling=0.5,1.0      every combination
   fusion_bench algorithm=ties --cfg job                               show the configuration, run nothing
+  fusion_bench merge algorithm=ties base=b/ experts=[x/,y/] out=m/    checkpoints of any size, on disk
   fusion_bench ui                                                     the runs, in the browser
   fusion_bench zoo build clip_mini                                    rebuild the embedded pool from its sources
 """

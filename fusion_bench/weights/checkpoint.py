@@ -11,6 +11,8 @@ What tensors mean here, for every kind of checkpoint:
 from __future__ import annotations
 
 import os
+import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -36,6 +38,20 @@ class Factors(NamedTuple):
 
     left: Tensor
     right: Tensor
+
+
+class Traffic:
+    """Bytes moved, and the seconds that threads waited for them, added up over threads."""
+
+    def __init__(self) -> None:
+        self.bytes, self.seconds = 0, 0.0
+        self._lock = threading.Lock()
+
+    def add(self, count: int, seconds: float) -> None:
+        """One transfer."""
+        with self._lock:
+            self.bytes += count
+            self.seconds += seconds
 
 
 class Checkpoint(Mapping[str, Tensor], ABC):
@@ -150,7 +166,7 @@ class FileCheckpoint(Checkpoint):
     """
 
     def __init__(self, headers: Mapping[Path, Header], *, label: str) -> None:
-        self.label = label
+        self.label, self.traffic = label, Traffic()
         self._paths = tuple(headers)
         self.headers = tuple(headers.values())
         self._descriptors: list[int] = []
@@ -210,7 +226,7 @@ class FileCheckpoint(Checkpoint):
         self.close()
 
     def _read(self, number: int, offset: int, into: memoryview) -> None:
-        done = 0
+        done, began = 0, time.perf_counter()
         while done < len(into):
             try:
                 count = os.preadv(self._descriptors[number], [into[done:]], offset + done)
@@ -221,3 +237,4 @@ class FileCheckpoint(Checkpoint):
                     f"{self._paths[number]} became shorter while it was read", hint="let nothing write to it meanwhile"
                 )
             done += count
+        self.traffic.add(done, time.perf_counter() - began)

@@ -60,6 +60,10 @@ class Rule(ABC):
         are then merged once more.
         """
 
+    def passes(self) -> int:
+        """How often the inputs are read, at least."""
+        return 1
+
     def whole(self, shape: Sequence[int]) -> bool:
         """Whether a tensor of this shape must be seen in one piece."""
         return False

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.weights.checkpoint import Checkpoint, FileCheckpoint, Span
+from fusion_bench.weights.checkpoint import Checkpoint, FileCheckpoint, Span, Traffic
 from fusion_bench.weights.header import Header, Spec, make_header
 from fusion_bench.weights.plan import Plan
 
@@ -49,6 +50,7 @@ class FileSink:
     """
 
     def __init__(self, folder: Path, headers: Mapping[str, Header], aliases: Mapping[str, str]) -> None:
+        self.traffic = Traffic()
         self._descriptors: list[int] = []
         self._places: dict[str, tuple[int, int]] = {}
         self._size: dict[str, int] = {}
@@ -67,6 +69,7 @@ class FileSink:
         self._flusher = _Flusher(self._descriptors)
 
     def write(self, spans: Sequence[Span], entries: Tensor) -> None:
+        began = time.perf_counter()
         data = memoryview(entries.contiguous().cpu().view(torch.uint8).numpy())  # type: ignore[arg-type]
         at, size = 0, self._size[spans[0].name]
         runs: list[list[int]] = []  # [file, begin in the file, begin in the data, end in the data]
@@ -84,6 +87,7 @@ class FileSink:
         for number, begin, first, last in runs:
             _write_all(self._descriptors[number], data[first:last], begin)
         self._flusher.wrote(len(data))
+        self.traffic.add(len(data), time.perf_counter() - began)
 
     def close(self) -> None:
         """Everything is on disk, or given up."""

@@ -1,0 +1,77 @@
+"""The model card that is written beside a merged checkpoint."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fusion_bench import __version__
+from fusion_bench.weights.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input as the card tells of it: its role, where it was, and the SHA-256 of its files (None: not hashed)."""
+
+    role: str
+    label: str
+    files: tuple[tuple[str, int, str | None], ...]
+    licence: str | None
+
+
+def described(role: str, checkpoint: Checkpoint, hashes: Mapping[Path, str]) -> Input:
+    """What the card says of a checkpoint."""
+    files = tuple((path.name, path.stat().st_size, hashes.get(path)) for path in checkpoint.files)
+    return Input(role, checkpoint.label, files, licence_of(checkpoint))
+
+
+def licence_of(checkpoint: Checkpoint) -> str | None:
+    """The field ``license`` of the card beside a checkpoint, where there is one."""
+    for path in checkpoint.files[:1]:
+        card = path.parent / "README.md"
+        if card.is_file():
+            parts = card.read_text(encoding="utf-8", errors="replace").split("---")
+            try:
+                found: Any = yaml.safe_load(parts[1]) if len(parts) > 2 and not parts[0].strip() else None
+            except yaml.YAMLError:
+                found = None
+            if isinstance(found, dict) and found.get("license"):
+                return str(found["license"])
+    return None
+
+
+def model_card(
+    name: str, method: str, options: Mapping[str, Any], inputs: Sequence[Input], notes: Sequence[str]
+) -> str:
+    """Markdown with the front matter that model hubs read.
+
+    One licence of all inputs is carried over as ``license``; several are listed as ``other``, for a person to decide.
+    """
+    import torch
+
+    licences = sorted({each.licence for each in inputs if each.licence})
+    front: dict[str, Any] = {"tags": ["merge", "fusion_bench"], "base_model": [each.label for each in inputs]}
+    if licences:
+        front["license"] = licences[0] if len(licences) == 1 else "other"
+        if len(licences) > 1:
+            front["license_name"] = " and ".join(licences)
+    lines = ["---", yaml.safe_dump(front, sort_keys=False).strip(), "---", "", f"# {name}", ""]
+    lines += [f"Merged with `{method}` by fusion_bench {__version__}.", "", "## Method", "", "```yaml"]
+    lines += [yaml.safe_dump({"type": method, **options}, sort_keys=False).strip(), "```", "", "## Inputs", ""]
+    lines += ["| role | where | file | bytes | SHA-256 | licence |", "| --- | --- | --- | ---: | --- | --- |"]
+    for each in inputs:
+        for file, size, digest in each.files or (("in memory", 0, None),):
+            known = f"`{digest}`" if digest else "not computed"
+            lines.append(
+                f"| {each.role} | {each.label} | {file} | {size:,} | {known} | {each.licence or 'not stated'} |"
+            )
+    if notes:
+        lines += ["", "## Tensors that did not fit", "", *(f"- {note}" for note in notes)]
+    lines += ["", "## Made with", ""]
+    lines += [f"fusion_bench {__version__}, torch {torch.__version__}, Python {platform.python_version()}."]
+    return "\n".join(lines) + "\n"

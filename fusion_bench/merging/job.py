@@ -1,0 +1,248 @@
+"""``fusion_bench.merge``: one call for state dicts in memory and for checkpoints on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from fusion_bench import registry
+from fusion_bench.algorithms.base import MergingAlgorithm
+from fusion_bench.datasets.manifest import file_sha256
+from fusion_bench.errors import FusionBenchError, unknown_name
+from fusion_bench.memory import PeakMemory
+from fusion_bench.merging.card import described, model_card
+from fusion_bench.merging.names import checkpoint_names
+from fusion_bench.merging.report import MergePlan, MergeReport, planned
+from fusion_bench.progress import Progress, silent
+from fusion_bench.weights.checkpoint import Checkpoint, FileCheckpoint, Traffic
+from fusion_bench.weights.engine import NonFinite, execute
+from fusion_bench.weights.fitting import OnMismatch
+from fusion_bench.weights.memory import MemorySink
+from fusion_bench.weights.opening import Source, open_checkpoint
+from fusion_bench.weights.parallel import map_in_threads
+from fusion_bench.weights.pieces import Piece
+from fusion_bench.weights.plan import MEMORY, Plan, make_plan
+from fusion_bench.weights.publication import check_target, published
+from fusion_bench.weights.storage import file_sink, layout
+
+Experts: TypeAlias = "Sequence[Source] | Mapping[str, Source]"
+_SAMPLE = 8  # pieces timed for a dry run
+
+
+def merge(
+    algorithm: str | Mapping[str, Any] | MergingAlgorithm,
+    *,
+    base: Source,
+    experts: Experts,
+    out: str | os.PathLike[str] | None = None,
+    memory: int | str = MEMORY,
+    threads: int | None = None,
+    device: str | None = None,
+    dtype: torch.dtype | str | None = None,
+    on_mismatch: OnMismatch = "error",
+    on_non_finite: NonFinite = "error",
+    overwrite: bool = False,
+    hashes: bool = True,
+    dry_run: bool = False,
+    config_dir: Path | None = None,
+    plugins: Sequence[str] = (),
+    progress: Progress = silent,
+    **options: Any,
+) -> dict[str, Tensor] | MergeReport | MergePlan:
+    """Merge models: state dicts into a state dict, or checkpoints on disk into a checkpoint on disk.
+
+    The same rule does both; on disk the inputs are read in pieces, so models larger than memory can be merged.
+
+    Args:
+        algorithm: a name, a YAML file, a configuration, or an algorithm.
+        base: θ₀: a state dict, a safetensors file, a Hugging Face folder, a ``.bin`` or ``.pt`` file.
+        experts: θᵢ: the same kinds, or PEFT adapters of the base; by name, or a sequence, whose names are made from
+            the paths (positions, for state dicts).
+        out: a folder, or a file ending in ``.safetensors``; None returns a state dict.
+        memory: bytes that the work may hold beside mapped files, inputs in memory and a result in memory; "2GB" too.
+        threads: as many as there are cores, if None.
+        device: where the arithmetic is done, "cuda" for instance.
+        dtype: of the result's floating tensors, "bfloat16" for instance; the base's own if None.
+        on_mismatch: about tensors that do not fit the base's: ``error``; ``base`` takes the base's; ``pad`` gives a
+            smaller vocabulary the base's rows.
+        on_non_finite: ``error`` or ``allow``.
+        overwrite: replace what is at ``out``.
+        hashes: put the SHA-256 of the inputs' files into the model card.
+        dry_run: check everything that headers show, and return the plan.
+        config_dir, plugins: of one's own algorithms.
+        progress: told how far the work is.
+        **options: the algorithm's fields.
+
+    Returns:
+        The state dict; with ``out`` a `MergeReport`; with ``dry_run`` a `MergePlan`.
+
+    Raises:
+        FusionBenchError: before work starts, where headers show it. Inputs are never changed, and ``out`` is either
+            whole or not there.
+
+    Example:
+        >>> base = {"w": torch.zeros(2)}
+        >>> merge("task_arithmetic", base=base, experts=[{"w": torch.ones(2)}, {"w": torch.ones(2)}], scaling=0.5)
+        {'w': tensor([1., 1.])}
+    """
+    began = time.perf_counter()
+    rule = _algorithm(algorithm, options, config_dir, plugins)
+    method = algorithm if isinstance(algorithm, str) else type(rule).__name__
+    target = Path(out).expanduser() if out is not None else None
+    origin = open_checkpoint(base, label=None if _on_disk(base) else "base")
+    opened = [origin]
+    try:
+        named = checkpoint_names(experts)
+        for name in rule.needed(list(named)):
+            label = None if _on_disk(named[name]) else f"expert {name!r}"
+            opened.append(open_checkpoint(named[name], label=label, base=origin, like=origin))
+        plan = make_plan(
+            origin,
+            dict(zip(rule.needed(list(named)), opened[1:], strict=True)),
+            rule,
+            memory=as_bytes(memory),
+            threads=threads,
+            dtype=_dtype(dtype),
+            on_mismatch=on_mismatch,
+        )
+        size = sum(header.size for header in layout(plan, target).values()) if target else plan.output_bytes
+        if target is not None:
+            check_target(target, [file for each in opened for file in each.files], overwrite=overwrite, needed=size)
+        run = {"device": device, "on_non_finite": on_non_finite, "progress": progress}
+        if dry_run:
+            seconds = _estimate(plan, rule)
+            return planned(plan, method, target, passes=rule.passes(), seconds=seconds, to_write=size)
+        if target is None:
+            sink = MemorySink(plan, device=_device_of(base))
+            execute(plan, rule, sink, scaling=rule.step_size, **run)  # type: ignore[arg-type]
+            return sink.state()
+        return _to_disk(plan, rule, method, target, opened, began, hashes, run)
+    finally:
+        for checkpoint in opened:
+            if not isinstance(base, Checkpoint) or checkpoint is not base:
+                checkpoint.close()
+
+
+def as_bytes(value: int | str) -> int:
+    """Bytes from a number or from "2GB", "512MB", "1.5GiB".
+
+    Example:
+        >>> as_bytes("2GB"), as_bytes("64MiB"), as_bytes(1000)
+        (2000000000, 67108864, 1000)
+    """
+    if isinstance(value, int):
+        return value
+    text = value.strip().upper().removesuffix("B")
+    binary = text.endswith("I")
+    text = text.removesuffix("I")
+    power = " KMGT".find(text[-1:]) if text[-1:] in "KMGT" and text else 0
+    try:
+        return int(float(text.rstrip("KMGT")) * (1024 if binary else 1000) ** power)
+    except ValueError:
+        raise FusionBenchError(f"memory = {value!r}", hint="give bytes, or 512MB, 2GB") from None
+
+
+def _to_disk(
+    plan: Plan,
+    rule: MergingAlgorithm,
+    method: str,
+    out: Path,
+    opened: Sequence[Checkpoint],
+    began: float,
+    hashes: bool,
+    run: dict[str, Any],
+) -> MergeReport:
+    hashing = 0.0
+    with PeakMemory(private=True) as memory:
+        with published(out) as part:
+            with file_sink(plan, part, out) as sink:
+                execute(plan, rule, sink, scaling=rule.step_size, **run)
+            at = time.perf_counter()
+            files = sorted({file for checkpoint in opened for file in checkpoint.files})
+            found = map_in_threads(file_sha256, files, threads=plan.threads) if hashes else []
+            hashing = time.perf_counter() - at
+            digests = dict(zip(files, found, strict=False))
+            roles = ["base", *(f"expert {name}" for name in plan.given)]
+            inputs = [described(role, checkpoint, digests) for role, checkpoint in zip(roles, opened, strict=True)]
+            card = model_card(out.stem, method, dataclasses.asdict(rule), inputs, plan.notes)
+            if part.is_dir():
+                (part / "README.md").write_text(card, encoding="utf-8")
+        if out.is_file():
+            out.with_suffix(".md").write_text(card, encoding="utf-8")
+    seconds = time.perf_counter() - began - hashing
+    read = Traffic()
+    for checkpoint in opened:
+        if isinstance(checkpoint, FileCheckpoint):
+            read.add(checkpoint.traffic.bytes, checkpoint.traffic.seconds)
+    once = read.seconds * plan.input_bytes / read.bytes if read.bytes else 0.0
+    return MergeReport(
+        path=out,
+        method=method,
+        seconds=seconds,
+        hashing_seconds=hashing,
+        bytes_read=read.bytes,
+        bytes_written=sink.traffic.bytes,
+        floor_seconds=min(seconds, (once + sink.traffic.seconds) / plan.threads),
+        peak_memory=memory.peak - memory.start,
+        notes=plan.notes,
+    )
+
+
+def _estimate(plan: Plan, rule: MergingAlgorithm) -> float:
+    """Seconds, from a few pieces whose task vectors are made: what every method does at least."""
+    units = plan.chunks[:: max(1, len(plan.chunks) // _SAMPLE)]
+    entries = sum(span.stop - span.start for unit in units for span in unit.spans)
+    if not entries:
+        return 0.0
+    began = time.perf_counter()
+    for unit in units:
+        Piece(unit.spans, plan.base, tuple(plan.experts.items())).deltas()
+    each = (time.perf_counter() - began) / entries
+    total = sum(span.stop - span.start for unit in (*plan.chunks, *plan.wholes) for span in unit.spans)
+    return each * total * (rule.passes() + 0.5) / plan.threads
+
+
+def _algorithm(
+    source: str | Mapping[str, Any] | MergingAlgorithm,
+    options: Mapping[str, Any],
+    config_dir: Path | None,
+    plugins: Sequence[str],
+) -> MergingAlgorithm:
+    if isinstance(source, MergingAlgorithm):
+        return dataclasses.replace(source, **options) if options else source
+    built = registry.build("algorithm", source, overrides=options, config_dir=config_dir, plugins=plugins)
+    if not isinstance(built, MergingAlgorithm):
+        names = [
+            name
+            for name in registry.names("algorithm", config_dir=config_dir)
+            if registry.read_config("algorithm", name, config_dir=config_dir).get("kind") == "merging"
+        ]
+        raise FusionBenchError(
+            f"{source} makes no checkpoint: it is of the kind {built.kind!r}",
+            hint=f"methods that merge weights: {', '.join(names)}",
+        )
+    return built
+
+
+def _dtype(name: torch.dtype | str | None) -> torch.dtype | None:
+    if name is None or isinstance(name, torch.dtype):
+        return name
+    known = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in known:
+        raise unknown_name("dtype", name, list(known))
+    return known[name]
+
+
+def _on_disk(source: Source) -> bool:
+    return isinstance(source, (str, os.PathLike))
+
+
+def _device_of(source: Source) -> torch.device | None:
+    return next((t.device for t in source.values()), None) if isinstance(source, dict) else None
