@@ -14,7 +14,7 @@ from fusion_bench.algorithms.base import TaskVectorAlgorithm
 from fusion_bench.algorithms.options import Density, Scaling, Weights, made, raw_weights
 from fusion_bench.weights.pieces import Piece
 from fusion_bench.weights.rule import Merge, Scan
-from fusion_bench.weights.selection import kept_count, largest_of_tensor, magnitude_cuts
+from fusion_bench.weights.selection import Kept, kept_count, largest_of_tensor, magnitude_cuts
 from fusion_bench.weights.state_dict import Experts, StateDict
 
 Scope: TypeAlias = Literal["model", "tensor"]
@@ -30,6 +30,7 @@ def ties(
     density: float = 0.2,
     scaling: float = 1.0,
     weights: Sequence[float] | Mapping[str, float] | None = None,
+    kept: Kept = "nearest",
     scope: Scope = "model",
     combine: Combine = "mean",
     undecided: Undecided = "majority",
@@ -50,7 +51,9 @@ def ties(
         density: share of entries kept per expert, in (0, 1].
         scaling: λ, any finite number.
         weights: wᵢ of step 3, in the order of ``experts`` or by name; 1 each when ``None``.
-        scope: ``model`` is step 1; ``tensor`` keeps ⌊density · n⌋ entries of each tensor (mergekit, peft).
+        kept: how density · n becomes a whole number: the ``nearest`` (step 1), the one ``below``, ⌊density · n⌋
+            (mergekit, peft), or the one ``above`` that (the published fusion-bench, where magnitudes differ).
+        scope: ``model`` is step 1; ``tensor`` trims each tensor by itself (mergekit, peft).
         combine: of the entries that have the elected sign: ``mean`` is Σ wᵢ Δᵢ / count (step 3; peft);
             ``weighted_mean`` is Σ wᵢ Δᵢ / Σ wᵢ, with signs elected from Σ wᵢ Δᵢ (mergekit); ``sum`` is Σ wᵢ Δᵢ (the
             published fusion-bench).
@@ -64,19 +67,21 @@ def ties(
         >>> ties(base, experts, density=2 / 3)
         {'w': tensor([3., 0., 3.])}
     """
-    chosen = {"weights": weights, "scope": scope, "combine": combine, "undecided": undecided}
+    chosen = {"weights": weights, "kept": kept, "scope": scope, "combine": combine, "undecided": undecided}
     return made(Ties, density=density, scaling=scaling, **chosen).merge(base, experts)
 
 
-def trimmed(scan: Scan, density: float, scope: Scope = "model", vectors: Vectors | None = None) -> Vectors:
+def trimmed(
+    scan: Scan, density: float, *, scope: Scope = "model", kept: Kept = "nearest", vectors: Vectors | None = None
+) -> Vectors:
     """Step 1: the task vectors with their largest entries only, as a function of piece and expert."""
 
     def whole(piece: Piece, expert: int) -> Tensor:
         return piece.delta(expert) if vectors is None else vectors(piece, expert)
 
     if scope == "tensor":
-        return lambda piece, expert: largest_of_tensor(whole(piece, expert), int(density * piece.count))
-    cuts = magnitude_cuts(scan, kept_count(density, scan.size), vectors)
+        return lambda piece, expert: largest_of_tensor(whole(piece, expert), kept_count(density, piece.count, kept))
+    cuts = magnitude_cuts(scan, kept_count(density, scan.size, kept), vectors)
     return lambda piece, expert: cuts[expert].trim(whole(piece, expert), piece, scan.offsets)
 
 
@@ -203,6 +208,7 @@ class Ties(TaskVectorAlgorithm):
     density: Density = 0.2
     scaling: Scaling = 1.0
     weights: Weights = None
+    kept: Kept = "nearest"
     scope: Scope = "model"
     combine: Combine = "mean"
     undecided: Undecided = "majority"
@@ -214,5 +220,5 @@ class Ties(TaskVectorAlgorithm):
         return self.scope == "tensor"
 
     def prepare(self, scan: Scan) -> Merge:
-        vectors = trimmed(scan, self.density, self.scope)
+        vectors = trimmed(scan, self.density, scope=self.scope, kept=self.kept)
         return Election(vectors, raw_weights(scan, self.weights), self.combine, self.undecided)

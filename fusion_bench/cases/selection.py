@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,17 @@ def matrix(
     seed: int | None = None,
     device: str = "cpu",
     config_dir: Path | None = None,
+    words: str = "",
 ) -> list[Case]:
     """The cases of a selection.
 
     Args:
-        algorithms, modelpools, taskpools: names or globs; nothing named means every algorithm, the model pools whose
-            YAML says ``default: true`` (where none of them fits the task pool named, those that do), and every task
-            pool that fits.
+        algorithms, modelpools, taskpools: names or globs; nothing named means every algorithm but those whose YAML
+            says ``default: false`` (variants), the model pools whose YAML says ``default: true`` (where none of them
+            fits the task pool named, those that do), and every task pool that fits.
         overrides: ``group.field=value[,value…]``; several values make several cases. A case whose algorithm lacks an
             overridden field is left out of a sweep over several algorithms, and is an error when nothing is left.
+        words: text (the expression after ``-k``) in which a variant's whole name asks for it.
 
     Raises:
         FusionBenchError: an unknown name, with the nearest; pools that do not fit each other; an unknown field.
@@ -42,7 +45,13 @@ def matrix(
     asked = {"algorithm": algorithms, "modelpool": modelpools, "taskpool": taskpools}
     read = {group: _configs(group, asked[group], config_dir) for group in registry.GROUPS}
     chosen = {
-        "algorithm": _select("algorithm", algorithms, read["algorithm"]) if algorithms else sorted(read["algorithm"]),
+        "algorithm": _select("algorithm", algorithms, read["algorithm"])
+        if algorithms
+        else [
+            name
+            for name, config in sorted(read["algorithm"].items())
+            if config.get("default", True) or name in re.findall(r"\w+", words)
+        ],
         "modelpool": _select("modelpool", modelpools, read["modelpool"]) if modelpools else _default(read["modelpool"]),
         "taskpool": _select("taskpool", taskpools, read["taskpool"]) if taskpools else sorted(read["taskpool"]),
     }

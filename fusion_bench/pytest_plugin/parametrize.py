@@ -84,7 +84,8 @@ class _Parametrize:
     def cases(self) -> list[Case]:
         """The matrix of this session, made once."""
         if self._cases is None:
-            self._cases = make_cases(command_line.read(self._config))
+            named = [self._config.getoption("keyword", "") or "", *self._config.args]
+            self._cases = make_cases(command_line.read(self._config), words=" ".join(named))
             marks.register_needs(self._config, (need for case in self._cases for need in case.needs))
         return self._cases
 
@@ -127,8 +128,8 @@ class _Parametrize:
                 write_line(reporter, line)
 
 
-def make_cases(options: command_line.Options) -> list[Case]:
-    """The cases that the options name, from plain YAML only."""
+def make_cases(options: command_line.Options, *, words: str = "") -> list[Case]:
+    """The cases that the options name, and variants whose names are among ``words``, from plain YAML only."""
     from fusion_bench.cases import matrix
 
     return matrix(
@@ -139,6 +140,7 @@ def make_cases(options: command_line.Options) -> list[Case]:
         seed=options.seed,
         device=options.device,
         config_dir=options.config_dir,
+        words=words,
     )
 
 

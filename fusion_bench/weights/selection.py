@@ -11,7 +11,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor
 from fusion_bench.weights.pieces import Piece
 from fusion_bench.weights.rule import Scan
 
+Kept: TypeAlias = Literal["nearest", "below", "above"]
 Vectors: TypeAlias = Callable[[Piece, int], Tensor]
 """``vectors(piece, expert)``: the entries of an expert's task vector, ``float64``."""
 
@@ -56,14 +57,15 @@ class Cut:
         return kept
 
 
-def kept_count(density: float, size: int) -> int:
-    """``round(density * size)``, halves to even: how many entries a density keeps.
+def kept_count(density: float, size: int, kept: Kept = "nearest") -> int:
+    """How many entries a density keeps: ``round(density * size)``, halves to even, or the whole number below or above.
 
     Example:
-        >>> kept_count(0.2, 11)
-        2
+        >>> kept_count(0.2, 11), kept_count(0.29, 10, "below"), kept_count(0.2, 11, "above")
+        (2, 2, 3)
     """
-    return round(density * size)
+    below = min(size, int(density * size))
+    return {"nearest": round(density * size), "below": below, "above": min(size, below + 1)}[kept]
 
 
 def largest_of_tensor(entries: Tensor, count: int) -> Tensor:

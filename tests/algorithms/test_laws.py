@@ -21,8 +21,19 @@ COPIES = {
     "dare_task_arithmetic": lambda t: {"scaling": 1 / t, "density": 1.0},
     "ties": lambda t: {"scaling": 1.0, "density": 1.0},
     "dare_ties": lambda t: {"scaling": 1.0, "density": 1.0, "trim_density": 1.0},
+    "ties_sum": lambda t: {"scaling": 1 / t, "density": 1.0},
+    "ties_mergekit": lambda t: {"scaling": 1.0, "density": 1.0},
+    "ties_peft": lambda t: {"scaling": 1.0, "density": 1.0},
+    "dare_linear_mergekit": lambda t: {"scaling": 1 / t, "density": 1.0},
+    "dare_ties_mergekit": lambda t: {"scaling": 1.0, "density": 1.0},
+    "dare_ties_peft": lambda t: {"scaling": 1.0, "density": 1.0},
 }
-CHANGES_COPIES = {"iso_c", "tsv_m"}  # a flat spectrum; a truncated one (its own law is in test_tsv_m)
+CHANGES_COPIES = {
+    "iso_c",
+    "tsv_m",
+    "iso_c_matrices",
+    "tsv_m_matrices",
+}  # a flat spectrum; a truncated one (its own law is in test_tsv_m)
 NOT_EQUIVARIANT = {"slerp"}  # an arc between weights is no function of task vectors
 ORDERED = {  # the default depends on the pool's order: the law holds once that is fixed
     "linear_interpolation": {"between": ("cars", "svhn")},
@@ -63,7 +74,7 @@ def test_yaml_tells_what_the_class_is(name):
     assert algorithm.random == ("seed" in known)
 
 
-@pytest.mark.parametrize("name", sorted(ALL))
+@pytest.mark.parametrize("name", [n for n in sorted(ALL) if registry.read_config("algorithm", n)["type"] == n])
 def test_class_defaults_are_those_of_the_yaml(name):
     assert type(ALL[name])() == ALL[name]
 
@@ -178,6 +189,8 @@ def test_a_search_over_the_scaling_gives_the_bits_of_merge(name, make_models):
 @pytest.mark.parametrize("name", sorted(set(MERGING) - NOT_EQUIVARIANT))
 @pytest.mark.parametrize("factor", [2.0, -1.0, 0.25])
 def test_scaling_all_task_vectors_scales_the_step(name, factor, make_models):
+    if factor < 0 and name in NOT_ODD:
+        pytest.skip("a sum of zero counts as positive whatever the sign of its terms, as in the tool it stands for")
     base, experts = make_models(dtype=torch.float64)
     scaled = {
         e: {k: base[k] + factor * (v - base[k]) if v.is_floating_point() else v for k, v in state.items()}

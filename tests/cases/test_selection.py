@@ -34,7 +34,16 @@ def ids(**selection: object) -> list[str]:
 
 
 def test_nothing_named_is_every_algorithm_on_the_default_pool() -> None:
-    assert ids() == [f"{name}-clip_mini-mini8" for name in registry.names("algorithm")]
+    names = registry.names("algorithm")
+    variants = {name for name in names if registry.read_config("algorithm", name).get("default") is False}
+    assert "ties_peft" in variants
+    assert ids() == [f"{name}-clip_mini-mini8" for name in names if name not in variants]
+
+
+def test_a_variant_is_there_when_its_whole_name_is_said() -> None:
+    assert [case.algorithm for case in matrix(words="ties_peft or slerp")].count("ties_peft") == 1
+    assert not any(case.algorithm == "ties_peft" for case in matrix(words="ties"))
+    assert [case.algorithm for case in matrix(algorithms=["ties_*"])] == ["ties_mergekit", "ties_peft", "ties_sum"]
 
 
 def test_globs_and_names_choose_and_only_pairs_that_fit_become_cases(folder: Path) -> None:
