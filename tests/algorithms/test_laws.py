@@ -28,12 +28,8 @@ COPIES = {
     "dare_ties_mergekit": lambda t: {"scaling": 1.0, "density": 1.0},
     "dare_ties_peft": lambda t: {"scaling": 1.0, "density": 1.0},
 }
-CHANGES_COPIES = {
-    "iso_c",
-    "tsv_m",
-    "iso_c_matrices",
-    "tsv_m_matrices",
-}  # a flat spectrum; a truncated one (its own law is in test_tsv_m)
+CHANGES_COPIES = {"iso_c", "tsv_m", "iso_c_matrices", "tsv_m_matrices"}  # a flat spectrum; a truncated one
+NOT_ODD = {name for name, algorithm in MERGING.items() if getattr(algorithm, "undecided", None) == "positive"}
 NOT_EQUIVARIANT = {"slerp"}  # an arc between weights is no function of task vectors
 ORDERED = {  # the default depends on the pool's order: the law holds once that is fixed
     "linear_interpolation": {"between": ("cars", "svhn")},
