@@ -63,7 +63,12 @@ def thinned(scan: Scan, *, density: float, seed: int, rescale: Rescale = "densit
 
     sums, count = tensor_sums(scan, magnitudes, "measure task vectors"), len(scan.experts)
     factors = [{name: s[i] / s[count + i] if s[count + i] else 0.0 for name, s in sums.items()} for i in range(count)]
-    return lambda piece, expert: dropped(piece, expert, density=density, seed=seed) * per_entry(piece, factors[expert])
+
+    def rescaled(piece: Piece, expert: int) -> Tensor:
+        kept = dropped(piece, expert, density=density, seed=seed)
+        return kept.mul_(per_entry(piece, factors[expert], kept.device))
+
+    return rescaled
 
 
 def dropped(piece: Piece, expert: int, *, density: float, seed: int) -> Tensor:

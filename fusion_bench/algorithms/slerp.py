@@ -112,6 +112,6 @@ class Slerp(PathAlgorithm):
 
         def point(piece: Piece) -> Tensor:
             first, second = self.ends(scan, piece)
-            return first * per_entry(piece, start) + second * per_entry(piece, end)
+            return first * per_entry(piece, start, first.device) + second * per_entry(piece, end, first.device)
 
         return point

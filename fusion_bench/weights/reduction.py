@@ -45,12 +45,12 @@ def tensor_sums(scan: Scan, terms: Callable[[Piece], Sequence[Tensor]], stage: s
     }
 
 
-def per_entry(piece: Piece, values: Mapping[str, float]) -> Tensor | float:
+def per_entry(piece: Piece, values: Mapping[str, float], device: torch.device) -> Tensor | float:
     """A value per tensor as a factor for the entries of a piece."""
     if len(piece.spans) == 1:
         return values[piece.spans[0].name]
-    counts = torch.tensor([stop - start for _, start, stop in piece.spans], device=piece.base.device)
-    own = torch.tensor([values[name] for name, _, _ in piece.spans], dtype=torch.float64, device=piece.base.device)
+    counts = torch.tensor([stop - start for _, start, stop in piece.spans], device=device)
+    own = torch.tensor([values[name] for name, _, _ in piece.spans], dtype=torch.float64, device=device)
     return own.repeat_interleave(counts)
 
 
