@@ -143,7 +143,7 @@ def open_adapter(folder: Path, base: Checkpoint, *, label: str) -> AdapterCheckp
     halves: dict[tuple[str, bool], dict[str, Tensor]] = {}
     replaced: dict[str, Tensor] = {}
     for key in stored:
-        name = key.removeprefix(_ROOT)
+        name = key.removeprefix(_ROOT).replace(".base_layer.", ".")
         found = _KEY.match(name)
         if found:
             halves.setdefault((found["module"], bool(found["embedding"])), {})[found["side"]] = stored[key]

@@ -57,15 +57,11 @@ class FileSink:
         self._copies: dict[str, list[str]] = {}
         for alias, first in aliases.items():
             self._copies.setdefault(first, []).append(alias)
-        for number, (name, header) in enumerate(headers.items()):
-            descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o666)
-            self._descriptors.append(descriptor)
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(descriptor, 0, header.size)  # no space is found out now, not in the middle
-            _write_all(descriptor, memoryview(len(header.raw).to_bytes(8, "little") + header.raw), 0)
-            for tensor, offset in header.offsets.items():
-                self._places[tensor] = (number, offset)
-                self._size[tensor] = header.specs[tensor].dtype.itemsize
+        try:
+            self._lay_out(folder, headers)
+        except OSError:
+            self._close_files()
+            raise
         self._flusher = _Flusher(self._descriptors)
 
     def write(self, spans: Sequence[Span], entries: Tensor) -> None:
@@ -92,6 +88,20 @@ class FileSink:
     def close(self) -> None:
         """Everything is on disk, or given up."""
         self._flusher.stop()
+        self._close_files()
+
+    def _lay_out(self, folder: Path, headers: Mapping[str, Header]) -> None:
+        for number, (name, header) in enumerate(headers.items()):
+            descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o666)
+            self._descriptors.append(descriptor)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(descriptor, 0, header.size)  # no space is found out now, not in the middle
+            _write_all(descriptor, memoryview(len(header.raw).to_bytes(8, "little") + header.raw), 0)
+            for tensor, offset in header.offsets.items():
+                self._places[tensor] = (number, offset)
+                self._size[tensor] = header.specs[tensor].dtype.itemsize
+
+    def _close_files(self) -> None:
         while self._descriptors:
             os.close(self._descriptors.pop())
 
