@@ -6,7 +6,9 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -102,7 +104,7 @@ class Election:
             deltas = [delta * w for delta, w in zip(deltas, self._weights, strict=True)]
         sign = elect(deltas)
         if self._majority is None:
-            if bool(cancelled(deltas, sign).any()):
+            if cancelled(deltas, sign).any():
                 piece.defer()
             with self._lock:
                 self._balance += int(sign.sum())
@@ -134,19 +136,21 @@ def elect(deltas: Sequence[Tensor]) -> Tensor:
     return total.sign_()
 
 
-def cancelled(deltas: Sequence[Tensor], sign: Tensor) -> Tensor:
+def cancelled(deltas: Sequence[Tensor], sign: Tensor) -> NDArray[np.bool_]:
     """Where entries that are not all zero sum to zero.
 
     Example:
         >>> one, other = torch.tensor([1.0, 0.0, 1.0]).double(), torch.tensor([-1.0, 0.0, 1.0]).double()
         >>> cancelled([one, other], elect([one, other]))
-        tensor([ True, False, False])
+        array([ True, False, False])
     """
     bits = deltas[0].view(torch.int64).clone()
     for delta in deltas[1:]:
         bits |= delta.view(torch.int64)
     bits <<= 1  # without the sign: −0.0 is zero
-    return (sign == 0).logical_and_(bits)
+    # NumPy's comparisons: torch's take ten times as long here
+    both: NDArray[np.bool_] = (sign.cpu().numpy() == 0) & (bits.cpu().numpy() != 0)
+    return both
 
 
 def disjoint_sum_and_count(deltas: Sequence[Tensor], sign: Tensor) -> tuple[Tensor, Tensor]:

@@ -75,13 +75,14 @@ def execute(
 
 class _Run:
     def __init__(self, plan: Plan, device: str | None, *, check: bool) -> None:
-        self._plan, self._check = plan, check
+        self._plan = plan
+        self._sound: frozenset[int] | None = frozenset() if check else None
         self._device = torch.device(device) if device is not None else None
         self._experts = tuple(plan.experts.items())
 
     def piece(self, unit: Unit) -> Piece:
         return Piece(
-            unit.spans, self._plan.base, self._experts, shape=unit.shape, device=self._device, check=self._check
+            unit.spans, self._plan.base, self._experts, shape=unit.shape, device=self._device, sound=self._sound
         )
 
     def over(

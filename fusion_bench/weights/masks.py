@@ -41,8 +41,10 @@ def bernoulli_mask(count: int, density: float, *, seed: int, expert: str, tensor
     identity = json.dumps([seed, expert, tensor]).encode()
     key = np.frombuffer(hashlib.blake2b(identity, digest_size=16).digest(), dtype="<u8")
     counts, skipped = divmod(start, _DRAWS_PER_COUNT)
-    generator = np.random.Philox(key=key, counter=0)
-    generator.advance(counts)
-    words = generator.random_raw((skipped + count + 1) // 2)
+    stream = np.random.Philox(key=key, counter=0)
+    stream.advance(counts)
+    generator, words_needed = np.random.Generator(stream), (skipped + count + 1) // 2
+    # the raw words of the stream, by the call that lets other threads go on meanwhile
+    words = generator.integers(0, 2**64 - 1, size=words_needed, dtype=np.uint64, endpoint=True)
     draws = words.astype("<u8", copy=False).view("<u4")[skipped : skipped + count]
     return torch.from_numpy(draws < np.uint32(limit))

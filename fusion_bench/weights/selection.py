@@ -25,7 +25,7 @@ Kept: TypeAlias = Literal["nearest", "below", "above"]
 Vectors: TypeAlias = Callable[[Piece, int], Tensor]
 """``vectors(piece, expert)``: the entries of an expert's task vector, ``float64``."""
 
-_SPREAD = 8.0  # standard deviations of a simple random sample that the bracket spans to either side
+_SPREAD = 5.0  # standard deviations of a simple random sample that the bracket spans to either side
 _BINS = 4096
 
 
