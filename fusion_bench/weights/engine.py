@@ -96,7 +96,11 @@ class _Run:
     ) -> list[Result]:
         if not units:
             return []
-        return map_in_threads(function, units, threads=threads, tick=lambda done: progress(stage, done, len(units)))
+
+        def tick(done: int) -> None:
+            progress(stage, done, len(units))
+
+        return map_in_threads(function, units, threads=threads, tick=tick, blas=units[0].shape is not None)
 
     def scan(self, progress: Progress) -> Scan:
         plan = self._plan

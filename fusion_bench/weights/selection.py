@@ -77,10 +77,15 @@ def largest_of_tensor(entries: Tensor, count: int) -> Tensor:
     """
     if count >= entries.numel():
         return entries
-    order = np.argsort(-entries.abs().cpu().numpy(), kind="stable")
-    entries = entries.clone()
-    entries[torch.from_numpy(order[count:]).to(entries.device)] = 0
-    return entries
+    if count <= 0:
+        return torch.zeros_like(entries)
+    magnitudes = entries.abs().cpu().numpy()
+    threshold = float(np.partition(magnitudes, magnitudes.size - count)[magnitudes.size - count])
+    kept = torch.nn.functional.hardshrink(entries, threshold)
+    quota = count - int(np.count_nonzero(magnitudes > threshold))
+    equal = torch.from_numpy(np.flatnonzero(magnitudes == threshold)[:quota]).to(entries.device)
+    kept[equal] = entries[equal]
+    return kept
 
 
 def magnitude_cuts(scan: Scan, count: int, vectors: Vectors | None = None) -> list[Cut]:
