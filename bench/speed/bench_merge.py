@@ -17,7 +17,7 @@ from bench.speed.floor import io_floor
 from bench.speed.generate import EXPERTS, models, vit_shapes
 from fusion_bench.merging import MergeReport, merge
 
-ROUNDS = 5
+ROUNDS = 3
 TARGETS = {
     "simple_average": 1.5,
     "weighted_average": 1.5,

@@ -223,6 +223,9 @@ class Ties(TaskVectorAlgorithm):
     def whole(self, shape: Sequence[int]) -> bool:
         return self.scope == "tensor"
 
+    def held(self, experts: int) -> int:
+        return 2 * experts + 6  # all task vectors, before and after the weights, and what the election needs
+
     def prepare(self, scan: Scan) -> Merge:
         vectors = trimmed(scan, self.density, scope=self.scope, kept=self.kept)
         return Election(vectors, raw_weights(scan, self.weights), self.combine, self.undecided)

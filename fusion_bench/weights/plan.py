@@ -22,7 +22,7 @@ CHUNK = 1 << 18  # entries: enough to hide Python's part in the work, few enough
 MEMORY = 512 * 2**20  # bytes, unless the caller says otherwise
 _LEAST = 64 * 2**20
 _TEMPORARIES = 6  # float64 values per entry that a rule holds beside its inputs
-_WHOLE = 8  # times its own size in float64: what a rule may hold for a matrix
+_SPARE = 8  # times the largest whole tensor as float32: what may be held beside the budget
 
 
 class Unit(NamedTuple):
@@ -122,7 +122,7 @@ def make_plan(
     if chunk is None:
         chunk = min(CHUNK, max(BLOCK, memory // 2 // threads // per_entry // BLOCK * BLOCK))
     largest = max((base.specs[name].numel * 8 for name in whole), default=0)
-    room = memory + _WHOLE * largest // 2  # of "8 x the largest matrix (stored as float32) plus the budget"
+    room = memory + _SPARE * largest // 2
     return Plan(
         base=base,
         experts=fitted,
@@ -136,7 +136,7 @@ def make_plan(
         aliases=aliases,
         chunk=chunk,
         threads=threads,
-        whole_threads=max(1, min(threads, room // max(1, _WHOLE * largest))),
+        whole_threads=max(1, min(threads, room // max(1, rule.held(len(fitted)) * largest))),
         memory=memory,
         notes=tuple(notes),
     )

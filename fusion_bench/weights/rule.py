@@ -68,6 +68,10 @@ class Rule(ABC):
         """Whether a tensor of this shape must be seen in one piece."""
         return False
 
+    def held(self, experts: int) -> int:
+        """How many times its size in ``float64`` a whole tensor takes while it is merged."""
+        return 8
+
     def needed(self, expert_names: Sequence[str]) -> Sequence[str]:
         """The experts that the rule looks at, so that others need not be read."""
         return expert_names
