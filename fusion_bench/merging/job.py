@@ -24,6 +24,7 @@ from fusion_bench.progress import Progress, silent
 from fusion_bench.weights.checkpoint import Checkpoint, FileCheckpoint, Traffic
 from fusion_bench.weights.engine import NonFinite, execute
 from fusion_bench.weights.fitting import OnMismatch
+from fusion_bench.weights.header import Header
 from fusion_bench.weights.memory import MemorySink
 from fusion_bench.weights.opening import Source, open_checkpoint
 from fusion_bench.weights.parallel import map_in_threads
@@ -112,7 +113,8 @@ def merge(
             dtype=_dtype(dtype),
             on_mismatch=on_mismatch,
         )
-        size = sum(header.size for header in layout(plan, target).values()) if target else plan.output_bytes
+        headers = layout(plan, target) if target is not None else {}
+        size = sum(header.size for header in headers.values()) if target is not None else plan.output_bytes
         if target is not None:
             check_target(target, [file for each in opened for file in each.files], overwrite=overwrite, needed=size)
         run = {"device": device, "on_non_finite": on_non_finite, "progress": progress}
@@ -123,7 +125,7 @@ def merge(
             sink = MemorySink(plan, device=_device_of(base))
             execute(plan, rule, sink, scaling=rule.step_size, **run)  # type: ignore[arg-type]
             return sink.state()
-        return _to_disk(plan, rule, method, target, opened, began, hashes, run)
+        return _to_disk(plan, rule, method, target, headers, opened, began, hashes, run)
     finally:
         for checkpoint in opened:
             if not isinstance(base, Checkpoint) or checkpoint is not base:
@@ -154,6 +156,7 @@ def _to_disk(
     rule: MergingAlgorithm,
     method: str,
     out: Path,
+    headers: Mapping[str, Header],
     opened: Sequence[Checkpoint],
     began: float,
     hashes: bool,
@@ -162,7 +165,7 @@ def _to_disk(
     hashing = 0.0
     with PeakMemory(private=True) as memory:
         with published(out) as part:
-            with file_sink(plan, part, out) as sink:
+            with file_sink(plan, headers, part, out) as sink:
                 execute(plan, rule, sink, scaling=rule.step_size, **run)
             at = time.perf_counter()
             files = sorted({file for checkpoint in opened for file in checkpoint.files})

@@ -67,7 +67,10 @@ class Plan:
     @property
     def input_bytes(self) -> int:
         """Bytes of the inputs, each counted once."""
-        return sum(spec.nbytes for c in (self.base, *self.experts.values()) for spec in c.specs.values())
+        tables = [checkpoint.specs for checkpoint in (self.base, *self.experts.values())]
+        known = {id(table): table for table in tables}  # models of one layout share one table
+        sizes = {key: sum(spec.nbytes for spec in table.values()) for key, table in known.items()}
+        return sum(sizes[id(table)] for table in tables)
 
     @property
     def output_bytes(self) -> int:

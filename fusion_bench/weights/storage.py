@@ -29,15 +29,24 @@ def layout(plan: Plan, out: Path) -> dict[str, Header]:
 
     Tied names are written once each: the format has no ties.
     """
-    if out.suffix == ".safetensors":
-        return {out.name: make_header(plan.specs.items(), {"format": "pt"})}
-    base = plan.base
-    if isinstance(base, FileCheckpoint) and len(base.files) > 1:
+    base, single = plan.base, out.name if out.suffix == ".safetensors" else "model.safetensors"
+    if isinstance(base, FileCheckpoint) and plan.specs is base.specs and _is_plain(base.headers):
+        # the same tensors of the same types: the base's own headers, which for 100,000 tensors saves a second
+        if len(base.files) == 1:
+            return {single: base.headers[0]}
+        if out.suffix != ".safetensors":
+            return {path.name: header for path, header in zip(base.files, base.headers, strict=True)}
+    if isinstance(base, FileCheckpoint) and len(base.files) > 1 and out.suffix != ".safetensors":
         shards: dict[int, list[tuple[str, Spec]]] = {}
         for name, spec in plan.specs.items():
             shards.setdefault(base.shard(name), []).append((name, spec))
         return {base.files[number].name: make_header(specs, {"format": "pt"}) for number, specs in shards.items()}
-    return {"model.safetensors": make_header(plan.specs.items(), {"format": "pt"})}
+    return {single: make_header(plan.specs.items(), {"format": "pt"})}
+
+
+def _is_plain(headers: Sequence[Header]) -> bool:
+    """Whether headers say nothing of their model that would not hold for another."""
+    return all(header.metadata == {"format": "pt"} for header in headers)
 
 
 class FileSink:
@@ -138,13 +147,12 @@ class _Flusher:
 
 
 @contextmanager
-def file_sink(plan: Plan, part: Path, out: Path) -> Iterator[FileSink]:
-    """The sink that fills a temporary file or folder ``part``, to be published as ``out``.
+def file_sink(plan: Plan, headers: Mapping[str, Header], part: Path, out: Path) -> Iterator[FileSink]:
+    """The sink that fills a temporary file or folder ``part``, laid out by ``headers``, to be published as ``out``.
 
     Raises:
         FusionBenchError: no space, or another error of the file system.
     """
-    headers = layout(plan, out)
     folder = part.parent if out.suffix == ".safetensors" else part
     if out.suffix == ".safetensors":
         headers = {part.name: headers[out.name]}
