@@ -10,6 +10,8 @@ from pathlib import Path
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.weights.opening import Source
 
+_SUFFIXES = {".safetensors", ".bin", ".pt", ".pth", ".ckpt"}
+
 
 def checkpoint_names(experts: Sequence[Source] | Mapping[str, Source]) -> dict[str, Source]:
     """The experts by name: as given, or the shortest ends of their paths that tell them apart.
@@ -43,8 +45,12 @@ def checkpoint_names(experts: Sequence[Source] | Mapping[str, Source]) -> dict[s
     twice = [str(path) for path, count in Counter(paths).items() if count > 1]
     if twice:
         raise FusionBenchError(f"{twice[0]} is listed twice among the experts", hint="name them: experts={a: …, b: …}")
-    parts = [path.with_suffix("").parts if path.is_file() or path.suffix else path.parts for path in paths]
+    # "llama-3.1-math" is a folder's name, and ".1-math" no suffix
+    parts = [path.with_suffix("").parts if path.suffix in _SUFFIXES else path.parts for path in paths]
     length = 1
     while len({part[-length:] for part in parts}) < len(parts) and length < max(map(len, parts)):
         length += 1
-    return {"/".join(part[-length:]): source for part, source in zip(parts, experts, strict=True)}
+    found = {"/".join(part[-length:]): source for part, source in zip(parts, experts, strict=True)}
+    if len(found) < len(paths):  # m.bin beside m.safetensors
+        return {str(path): source for path, source in zip(paths, experts, strict=True)}
+    return found

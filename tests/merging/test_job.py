@@ -119,6 +119,9 @@ def test_names_come_from_paths_whatever_their_order(tmp_path):
     paths = [tmp_path / "a" / "model.safetensors", tmp_path / "b" / "model.safetensors"]
     assert list(checkpoint_names(paths)) == ["a/model", "b/model"]
     assert dict(checkpoint_names(paths[::-1])) == dict(checkpoint_names(paths))
+    versions = [tmp_path / "llama-3.1-math", tmp_path / "llama-3.1-code"]  # no suffixes
+    assert list(checkpoint_names(versions)) == ["llama-3.1-math", "llama-3.1-code"]
+    assert len(checkpoint_names([tmp_path / "m.bin", tmp_path / "m.safetensors"])) == 2
     with pytest.raises(FusionBenchError, match="listed twice"):
         checkpoint_names([paths[0], paths[0]])
     with pytest.raises(FusionBenchError, match="neither a path nor a state dict"):
