@@ -26,7 +26,7 @@ _OPTIONS = {
     "base": "the model that the experts were fine-tuned from",
     "experts": "[path, path] or {name: path, name: path}",
     "out": "a folder, or a file ending in .safetensors",
-    "memory": "what the work may hold beside mapped files, 512MB if not given",
+    "memory": "what the work may hold beside mapped files, 512MiB if not given",
     "threads": "as many as there are cores, if not given",
     "device": "cpu, cuda, …",
     "dtype": "of the result: float32, bfloat16, float16; the base's if not given",
