@@ -57,4 +57,4 @@ def complete(word: str) -> list[str]:
     if dot and group in registry.GROUPS:
         fields = {f for name in registry.names(group) for f in registry.read_config(group, name)} - registry.DESCRIPTION
         return sorted(f"{group}.{f}=" for f in fields if f.startswith(field))
-    return [c for c in [*(f"{g}=" for g in registry.GROUPS), "device=", "seed=", "ui", "zoo"] if c.startswith(word)]
+    return [c for c in [*(f"{g}=" for g in registry.GROUPS), "device=", "seed=", "merge", "ui", "zoo"] if c.startswith(word)]

@@ -17,12 +17,13 @@ from fusion_bench.cli.parser import build_parser
 @pytest.mark.parametrize(
     ("word", "found"),
     [
-        ("algorithm=tie", ["algorithm=ties"]),
+        ("algorithm=task", ["algorithm=task_arithmetic"]),
         ("algorithm=ties,sler", ["algorithm=ties,slerp"]),
         ("modelpool=clip_m", ["modelpool=clip_mini"]),
         ("algorithm.scal", ["algorithm.scaling="]),
         ("--save", ["--save-models"]),
         ("u", ["ui"]),
+        ("mer", ["merge"]),
         ("nothing", []),
     ],
 )
@@ -39,7 +40,7 @@ def test_every_option_of_the_parser_is_offered() -> None:
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
 @pytest.mark.parametrize(
-    ("typed", "expected"), [("algorithm=tsv", "tsv_m"), ("--plu", "--plugin"), ("taskp", "taskpool=")]
+    ("typed", "expected"), [("algorithm=task", "task_arithmetic"), ("--plu", "--plugin"), ("taskp", "taskpool=")]
 )
 def test_bash_completes(tmp_path: Path, typed: str, expected: str) -> None:
     stub = tmp_path / "fusion_bench"
