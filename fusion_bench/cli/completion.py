@@ -42,8 +42,8 @@ def complete(word: str) -> list[str]:
     """The continuations of a word.
 
     Example:
-        >>> complete("algorithm=tie")
-        ['algorithm=ties']
+        >>> complete("algorithm=task")
+        ['algorithm=task_arithmetic']
         >>> complete("algor")
         ['algorithm=']
     """
@@ -57,4 +57,5 @@ def complete(word: str) -> list[str]:
     if dot and group in registry.GROUPS:
         fields = {f for name in registry.names(group) for f in registry.read_config(group, name)} - registry.DESCRIPTION
         return sorted(f"{group}.{f}=" for f in fields if f.startswith(field))
-    return [c for c in [*(f"{g}=" for g in registry.GROUPS), "device=", "seed=", "merge", "ui", "zoo"] if c.startswith(word)]
+    words = [*(f"{group}=" for group in registry.GROUPS), "device=", "seed=", "merge", "ui", "zoo"]
+    return [candidate for candidate in words if candidate.startswith(word)]
