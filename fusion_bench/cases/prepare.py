@@ -14,7 +14,8 @@ from fusion_bench.cases.case import Case
 from fusion_bench.cases.fingerprint import fingerprint, plugin_hash
 from fusion_bench.cases.search import combinations, open_fields
 from fusion_bench.cases.session import Bound, Session
-from fusion_bench.cases.storage import check_room, keeps, model_bytes
+from fusion_bench.cases.storage import keeps, model_bytes
+from fusion_bench.disk import check_room
 from fusion_bench.errors import FusionBenchError
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def prepare(case: Case, session: Session) -> Prepared:
     mark = fingerprint(config, *content, session.code, theirs, torch.__version__)
     store = session.store
     if store is not None and store.location.artifacts is not None and keeps(session.save_models, size):
-        check_room(store.location.artifacts, size)
+        hint = "make room, or keep no models: --save-models none"
+        check_room(store.location.artifacts, size, what="a fused model", hint=hint)
     return Prepared(case, algorithm, grid, config, bound, mark, loading)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusion_bench.cases.case import Case
-from fusion_bench.errors import FusionBenchError, unknown_name
+from fusion_bench.disk import byte_text
+from fusion_bench.errors import unknown_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,27 +60,5 @@ def announcement(policy: str | None, size: int, cases: Iterable[Case]) -> str | 
     if policy not in ("best", "all") or not count:
         return None
     if policy == "best":
-        return f"keeping the best of {count} fused models: {_text(size)}"
-    return f"keeping {count} fused models of {_text(size)}: {_text(count * size)}"
-
-
-def check_room(folder: Path, size: int) -> None:
-    """Refuse work whose result could not be written.
-
-    Raises:
-        FusionBenchError: less than ``size`` bytes are free where ``folder`` is or will be.
-    """
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    free = shutil.disk_usage(there).free
-    if free < size:
-        raise FusionBenchError(
-            f"a fused model takes {_text(size)} and {there} has {_text(free)} free",
-            hint="make room, or keep no models: --save-models none",
-        )
-
-
-def _text(size: int) -> str:
-    for unit, name in ((1e9, "GB"), (1e6, "MB")):
-        if size >= unit:
-            return f"{size / unit:.{0 if size >= 10 * unit else 1}f} {name}"
-    return f"{size / 1e3:.0f} kB"
+        return f"keeping the best of {count} fused models: {byte_text(size)}"
+    return f"keeping {count} fused models of {byte_text(size)}: {byte_text(count * size)}"

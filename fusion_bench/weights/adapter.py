@@ -79,9 +79,6 @@ class AdapterCheckpoint(Checkpoint):
     def factors(self, name: str) -> Factors | None:
         return self._low_rank[name].factors() if name in self._low_rank else None
 
-    def touched(self, name: str) -> bool:
-        return name in self._low_rank or name in self._replaced
-
     @property
     def files(self) -> tuple[Path, ...]:
         return self._files

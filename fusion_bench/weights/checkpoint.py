@@ -33,6 +33,47 @@ class Span(NamedTuple):
     stop: int
 
 
+def laid_out(spans: Sequence[Span]) -> Iterator[tuple[Span, int, int]]:
+    """Each span with where its entries begin and end when all stand one after the other.
+
+    Example:
+        >>> [(begin, end) for _, begin, end in laid_out([Span("a", 3, 5), Span("b", 0, 4)])]
+        [(0, 2), (2, 6)]
+    """
+    at = 0
+    for span in spans:
+        yield span, at, at + span.stop - span.start
+        at += span.stop - span.start
+
+
+def located(spans: Sequence[Span], position: int) -> tuple[str, int]:
+    """The tensor, and the entry of it, that stands at a position of the spans laid out.
+
+    Example:
+        >>> located([Span("a", 3, 5), Span("b", 0, 4)], 3)
+        ('b', 1)
+    """
+    return next((span.name, span.start + position - at) for span, at, end in laid_out(spans) if position < end)
+
+
+def runs(spans: Sequence[Span], places: Mapping[str, tuple[int, int]], size: int) -> list[tuple[int, int, int]]:
+    """Spans as stretches of bytes in files (number, begin, end), those that follow one another in a file joined.
+
+    Args:
+        spans: of tensors of one type.
+        places: names to file and position of the first byte.
+        size: bytes of an entry.
+    """
+    found: list[tuple[int, int, int]] = []
+    for name, start, stop in spans:
+        number, offset = places[name]
+        begin, end = offset + start * size, offset + stop * size
+        if found and found[-1][0] == number and found[-1][2] == begin:
+            begin = found.pop()[1]
+        found.append((number, begin, end))
+    return found
+
+
 class Factors(NamedTuple):
     """A low-rank task vector Δ = ``left`` (m, r) · ``right`` (r, n), ``float64``."""
 
@@ -99,10 +140,6 @@ class Checkpoint(Mapping[str, Tensor], ABC):
     def factors(self, name: str) -> Factors | None:
         """The low-rank difference to its base, where it is stored as one."""
         return None
-
-    def touched(self, name: str) -> bool:
-        """Whether the tensor may differ from its base's; False only where that is known without reading."""
-        return True
 
     def close(self) -> None:
         """Give files back; reading is over."""
@@ -189,20 +226,12 @@ class FileCheckpoint(Checkpoint):
 
     def gather(self, spans: Sequence[Span]) -> Tensor:
         dtype = self.specs[spans[0].name].dtype
-        size = dtype.itemsize
-        runs: list[list[int]] = []  # [file, begin, end], adjacent ones joined
-        for name, start, stop in spans:
-            number, offset = self._places[name]
-            begin, end = offset + start * size, offset + stop * size
-            if runs and runs[-1][0] == number and runs[-1][2] == begin:
-                runs[-1][2] = end
-            else:
-                runs.append([number, begin, end])
-        buffer = torch.empty(sum(end - begin for _, begin, end in runs), dtype=torch.uint8)
+        stretches = runs(spans, self._places, dtype.itemsize)
+        buffer = torch.empty(sum(end - begin for _, begin, end in stretches), dtype=torch.uint8)
         if not buffer.numel():
             return buffer.view(dtype)
         view, at = memoryview(buffer.numpy()), 0  # type: ignore[arg-type]
-        for number, begin, end in runs:
+        for number, begin, end in stretches:
             self._read(number, begin, view[at : at + end - begin])
             at += end - begin
         return buffer.view(dtype)

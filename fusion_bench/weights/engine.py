@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.progress import Progress, silent
-from fusion_bench.weights.checkpoint import Span
+from fusion_bench.weights.checkpoint import Span, located
 from fusion_bench.weights.parallel import map_in_threads
 from fusion_bench.weights.pieces import Piece, looks_finite, unravelled
 from fusion_bench.weights.plan import BLOCK, Plan, Unit, scan_units
@@ -104,8 +104,7 @@ class _Run:
 
     def scan(self, progress: Progress) -> Scan:
         plan = self._plan
-        floating = {n: s for n, s in plan.base.specs.items() if s.dtype.is_floating_point and n not in plan.aliases}
-        specs = {name: floating[name] for name in sorted(floating)}
+        specs = {name: plan.base.specs[name] for name in sorted(plan.floating)}
         offsets, size = {}, 0
         for name, spec in specs.items():
             offsets[name] = size
@@ -169,15 +168,12 @@ class _Store:
         bad = ~stored.isfinite()
         if not bool(bad.any()):
             return
-        at, position = 0, int(bad.nonzero()[0])
-        for name, start, stop in spans:
-            if position < at + stop - start:
-                index = unravelled(start + position - at, self._plan.specs[name])
-                raise FusionBenchError(
-                    f"the merged model: tensor {name!r} is not finite in {dtype} at {index}",
-                    hint="the method divides by 0, or overflows the type: try a smaller scaling or a wider dtype",
-                )
-            at += stop - start
+        name, entry = located(spans, int(bad.nonzero()[0]))
+        index = unravelled(entry, self._plan.specs[name])
+        raise FusionBenchError(
+            f"the merged model: tensor {name!r} is not finite in {dtype} at {index}",
+            hint="the method divides by 0, or overflows the type: try a smaller scaling or a wider dtype",
+        )
 
 
 def rounded(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
 
 from fusion_bench.errors import FusionBenchError, nearest, unknown_name
-from fusion_bench.weights.checkpoint import Checkpoint, Factors, Span
+from fusion_bench.weights.checkpoint import Checkpoint, Factors, Span, StateCheckpoint
 from fusion_bench.weights.header import Spec
+from fusion_bench.weights.state_dict import StateDict
 
 OnMismatch: TypeAlias = Literal["error", "base", "pad"]
 """``error``: refuse. ``base``: a tensor that does not fit is taken from the base, one too many is left out.
 ``pad``: an embedding with fewer rows than the base's gets the base's rows below its own; all else is refused."""
 
 _SHOWN = 3  # problems spelled out in one message; the rest are counted
+_HINT = "fuse checkpoints of one architecture only, fine-tuned from the same base"
 
 
 def fit(expert: Checkpoint, base: Checkpoint, *, on_mismatch: OnMismatch = "error") -> tuple[Checkpoint, list[str]]:
@@ -31,31 +33,52 @@ def fit(expert: Checkpoint, base: Checkpoint, *, on_mismatch: OnMismatch = "erro
     if expert.specs is base.specs:
         return expert, []
     problems, substituted, padded, notes = [], set(), {}, []
-    extra = [name for name in expert.specs if name not in base.specs]
-    for name, spec in base.specs.items():
-        found = expert.specs.get(name)
-        if found is not None and found.shape == spec.shape and found.dtype == spec.dtype:
-            continue
-        problem = _problem(name, spec, found, base.label, extra)
-        if problem is None:
-            continue
+    for name, problem in _misfits(expert.specs, base.specs, base.label):
+        found, spec = expert.specs.get(name), base.specs.get(name)
         if on_mismatch == "base":
-            substituted.add(name)
-            notes.append(f"{expert.label}: {problem}; the base's is used")
-        elif on_mismatch == "pad" and found is not None and _can_pad(found, spec):
+            substituted.update([name] if spec is not None else [])
+            done = "the base's is used" if spec is not None else "it is left out"
+            notes.append(f"{expert.label}: {problem}; {done}")
+        elif on_mismatch == "pad" and found is not None and spec is not None and _can_pad(found, spec):
             padded[name] = found
             notes.append(f"{expert.label}: tensor {name!r} has {found.shape[0]:,} rows, padded to {spec.shape[0]:,}")
         else:
             problems.append(problem)
-    for name in extra:
-        problem = f"tensor {name!r} {expert.specs[name].shape} is not in {base.label}{_meant(name, base.specs)}"
-        if on_mismatch == "base":
-            notes.append(f"{expert.label}: {problem}; it is left out")
-        else:
-            problems.append(problem)
     if problems:
-        raise _refusal(expert, base, problems, on_mismatch)
+        rows = any(
+            (found := expert.specs.get(name)) is not None and _can_pad(found, spec) for name, spec in base.specs.items()
+        )
+        hint = "the vocabularies differ: on_mismatch='pad' gives the smaller one the base's rows"
+        raise _refusal(expert.label, base.label, problems, hint if rows and on_mismatch == "error" else _HINT)
     return (Substituted(expert, base, substituted, padded), notes) if notes else (expert, [])
+
+
+def check_compatible(
+    base: StateDict, other: StateDict, *, name: str, base_name: str = "base", allow_extra: bool = False
+) -> None:
+    """Check that ``other`` has the tensors of ``base``: the same names, shapes and sort of numbers.
+
+    Args:
+        base: what is expected.
+        other: what is checked.
+        name: how messages call ``other`` (an expert, a file).
+        base_name: how messages call ``base``.
+        allow_extra: accept tensors that ``base`` has not.
+
+    Raises:
+        FusionBenchError: see ``fit``.
+
+    Example:
+        >>> check_compatible({"w": torch.zeros(2)}, {"w": torch.zeros(3)}, name="mnist")
+        Traceback (most recent call last):
+        ...
+        fusion_bench.errors.FusionBenchError: mnist does not fit base: tensor 'w' has shape (3,), base has (2,)
+          hint: fuse checkpoints of one architecture only, fine-tuned from the same base
+    """
+    found, expected = StateCheckpoint(other, label=name).specs, StateCheckpoint(base, label=base_name).specs
+    problems = [text for key, text in _misfits(found, expected, base_name) if key in base or not allow_extra]
+    if problems:
+        raise _refusal(name, base_name, problems, _HINT)
 
 
 def check_real(checkpoint: Checkpoint) -> None:
@@ -113,14 +136,19 @@ class Substituted(Checkpoint):
         self._expert.close()
 
 
-def _problem(name: str, spec: Spec, found: Spec | None, base: str, extra: Sequence[str]) -> str | None:
-    if found is None:
-        return f"tensor {name!r} {spec.shape} is missing{_meant(name, extra)}"
-    if found.shape != spec.shape:
-        return f"tensor {name!r} has shape {found.shape}, {base} has {spec.shape}"
-    if found.dtype.is_floating_point != spec.dtype.is_floating_point:
-        return f"tensor {name!r} is {found.dtype}, {base} has {spec.dtype}"
-    return None
+def _misfits(found: Mapping[str, Spec], expected: Mapping[str, Spec], base: str) -> Iterator[tuple[str, str]]:
+    """Tensors that are missing, of another shape or sort of number, or too many; each with that in words."""
+    extra = [name for name in found if name not in expected]
+    for name, spec in expected.items():
+        own = found.get(name)
+        if own is None:
+            yield name, f"tensor {name!r} {spec.shape} is missing{_meant(name, extra)}"
+        elif own.shape != spec.shape:
+            yield name, f"tensor {name!r} has shape {own.shape}, {base} has {spec.shape}"
+        elif own.dtype != spec.dtype and own.dtype.is_floating_point != spec.dtype.is_floating_point:
+            yield name, f"tensor {name!r} is {own.dtype}, {base} has {spec.dtype}"
+    for name in extra:
+        yield name, f"tensor {name!r} {found[name].shape} is not in {base}{_meant(name, expected)}"
 
 
 def _can_pad(found: Spec, spec: Spec) -> bool:
@@ -132,18 +160,9 @@ def _can_pad(found: Spec, spec: Spec) -> bool:
     )
 
 
-def _refusal(expert: Checkpoint, base: Checkpoint, problems: list[str], policy: OnMismatch) -> FusionBenchError:
+def _refusal(label: str, base: str, problems: Sequence[str], hint: str) -> FusionBenchError:
     more = f" (and {len(problems) - _SHOWN} more)" if len(problems) > _SHOWN else ""
-    rows = any(
-        len(spec.shape) == 2 and (found := expert.specs.get(name)) is not None and _can_pad(found, spec)
-        for name, spec in base.specs.items()
-    )
-    hint = "fuse checkpoints of one architecture only, fine-tuned from the same base"
-    if rows and policy == "error":
-        hint = "the vocabularies differ: on_mismatch='pad' gives the smaller one the base's rows"
-    return FusionBenchError(
-        f"{expert.label} does not fit {base.label}: {'; '.join(problems[:_SHOWN])}{more}", hint=hint
-    )
+    return FusionBenchError(f"{label} does not fit {base}: {'; '.join(problems[:_SHOWN])}{more}", hint=hint)
 
 
 def _meant(name: str, choices: Iterable[str]) -> str:

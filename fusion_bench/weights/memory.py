@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fusion_bench.progress import Progress, silent
-from fusion_bench.weights.checkpoint import Span, StateCheckpoint
+from fusion_bench.weights.checkpoint import Span, StateCheckpoint, laid_out
 from fusion_bench.weights.engine import NonFinite, execute
 from fusion_bench.weights.fitting import OnMismatch
 from fusion_bench.weights.plan import MEMORY, Plan, make_plan
@@ -31,10 +31,8 @@ class MemorySink:
                 self._flat[name] = torch.empty(spec.numel, dtype=kind, device=device)
 
     def write(self, spans: Sequence[Span], entries: Tensor) -> None:
-        at = 0
-        for name, start, stop in spans:
-            self._flat[name][start:stop] = entries[at : at + stop - start]
-            at += stop - start
+        for (name, start, stop), first, last in laid_out(spans):
+            self._flat[name][start:stop] = entries[first:last]
 
     def state(self) -> dict[str, Tensor]:
         """The result; tied names share one tensor."""

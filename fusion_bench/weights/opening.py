@@ -64,8 +64,15 @@ def open_checkpoint(
         from fusion_bench.weights.adapter import open_adapter
 
         return open_adapter(path, base, label=label)
-    files = _weight_files(path)
-    return _pickled(files, label) if files[0].suffix in _PICKLES else _files(files, label, like)
+    files, listed = _weight_files(path)
+    if files[0].suffix in _PICKLES:
+        return _pickled(files, label)
+    checkpoint = _files(files, label, like)
+    lost = sorted(listed - set(checkpoint.specs)) if listed else []
+    if lost:
+        checkpoint.close()
+        raise FusionBenchError(f"{path / _INDEXES[0]} lists {lost[0]!r}, which no shard has ({len(lost)} such tensors)")
+    return checkpoint
 
 
 def natural_order(name: str) -> list[object]:
@@ -78,18 +85,18 @@ def natural_order(name: str) -> list[object]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    """The weight files of a Hugging Face folder, shards in natural order."""
+def _weight_files(folder: Path) -> tuple[list[Path], set[str]]:
+    """The weight files of a Hugging Face folder, shards in natural order, and the tensors that an index lists."""
     for name in _INDEXES:
         index = folder / name
         if index.is_file():
             return _indexed(index)
     for name in _SINGLE:
         if (folder / name).is_file():
-            return [folder / name]
+            return [folder / name], set()
     found = sorted(folder.glob("*.safetensors"), key=lambda path: natural_order(path.name))
     if len(found) == 1:
-        return found
+        return found, set()
     if not found:
         raise FusionBenchError(
             f"{folder} holds no weights", hint=f"expected one of {', '.join((*_INDEXES, *_SINGLE, ADAPTER))}"
@@ -100,7 +107,7 @@ def _weight_files(folder: Path) -> list[Path]:
     )
 
 
-def _indexed(index: Path) -> list[Path]:
+def _indexed(index: Path) -> tuple[list[Path], set[str]]:
     try:
         table: Any = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         names = sorted(set(table.values()), key=natural_order)
@@ -114,7 +121,7 @@ def _indexed(index: Path) -> list[Path]:
             raise FusionBenchError(f"{index.name} names the shard {file.name}, which is not in {index.parent}")
     if not files:
         raise FusionBenchError(f"{index} names no shard")
-    return files
+    return files, set(table)
 
 
 def _files(paths: list[Path], label: str, like: Checkpoint | None) -> FileCheckpoint:
@@ -122,14 +129,7 @@ def _files(paths: list[Path], label: str, like: Checkpoint | None) -> FileCheckp
     headers: dict[Path, Header] = {}
     for number, path in enumerate(paths):
         headers[path] = read_header(path, like=known[number] if known else None)
-    checkpoint = FileCheckpoint(headers, label=label)
-    index = paths[0].parent / _INDEXES[0]
-    if len(paths) > 1 and index.is_file():
-        lost = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"]) - set(checkpoint.specs))
-        if lost:
-            checkpoint.close()
-            raise FusionBenchError(f"{index} lists {lost[0]!r}, which no shard has ({len(lost)} such tensors)")
-    return checkpoint
+    return FileCheckpoint(headers, label=label)
 
 
 def _pickled(paths: list[Path], label: str) -> StateCheckpoint:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.weights.checkpoint import Checkpoint, Factors, Span
+from fusion_bench.weights.checkpoint import Checkpoint, Factors, Span, located
 from fusion_bench.weights.header import Spec
 
 
@@ -54,7 +54,7 @@ class Piece:
     def base(self) -> Tensor:
         """θ₀; not to be written to."""
         if self._working_base is None:
-            self._working_base = self.stored(None).double()
+            self._working_base = self.stored_base.double()
         return self._working_base
 
     def weights(self, number: int) -> Tensor:
@@ -74,10 +74,13 @@ class Piece:
         """Δᵢ as a product of two thin matrices, where the expert is stored so and the piece is one whole tensor."""
         return self._checkpoints[number].factors(self.spans[0].name) if self.shape is not None else None
 
-    def stored(self, number: int | None) -> Tensor:
-        """The entries as they are stored: of an expert, or of the base for None."""
-        if number is not None:
-            return self._load(self._checkpoints[number])
+    def stored(self, number: int) -> Tensor:
+        """θᵢ as it is stored."""
+        return self._load(self._checkpoints[number])
+
+    @property
+    def stored_base(self) -> Tensor:
+        """θ₀ as it is stored."""
         if self._stored_base is None:
             self._stored_base = self._load(self._base)
         return self._stored_base
@@ -117,15 +120,13 @@ def refuse_non_finite(entries: Tensor, spans: Sequence[Span], checkpoint: Checkp
     bad = ~entries.isfinite()
     if not bool(bad.any()):
         return
-    first, at = int(bad.nonzero()[0]), 0
-    for name, start, stop in spans:
-        if first < at + stop - start:
-            index = unravelled(start + first - at, checkpoint.specs[name])
-            raise FusionBenchError(
-                f"{checkpoint.place(name)}: tensor {name!r} has a non-finite entry at {index}: {float(entries[first])}",
-                hint="the checkpoint is damaged, or its training diverged",
-            )
-        at += stop - start
+    first = int(bad.nonzero()[0])
+    name, entry = located(spans, first)
+    index = unravelled(entry, checkpoint.specs[name])
+    raise FusionBenchError(
+        f"{checkpoint.place(name)}: tensor {name!r} has a non-finite entry at {index}: {float(entries[first])}",
+        hint="the checkpoint is damaged, or its training diverged",
+    )
 
 
 def unravelled(position: int, spec: Spec) -> list[int]:

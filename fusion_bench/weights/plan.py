@@ -65,6 +65,11 @@ class Plan:
     notes: tuple[str, ...]
 
     @property
+    def floating(self) -> list[str]:
+        """The tensors that are merged, in the order of the base's data."""
+        return _floating(self.base, self.aliases)
+
+    @property
     def input_bytes(self) -> int:
         """Bytes of the inputs, each counted once."""
         tables = [checkpoint.specs for checkpoint in (self.base, *self.experts.values())]
@@ -119,7 +124,7 @@ def make_plan(
         fitted[name], told = fit(experts[name], base, on_mismatch=on_mismatch)
         notes += told
     aliases = _aliases(base, fitted)
-    floating = [name for name, spec in base.specs.items() if spec.dtype.is_floating_point and name not in aliases]
+    floating = _floating(base, aliases)
     whole = {name for name in floating if rule.whole(base.specs[name].shape)}
     per_entry = 8 * (len(fitted) + 1) * 2 + 8 * _TEMPORARIES
     if chunk is None:
@@ -150,8 +155,11 @@ def scan_units(plan: Plan) -> tuple[Unit, ...]:
     chunk = -(-plan.chunk // BLOCK) * BLOCK
     if chunk == plan.chunk and not plan.wholes:
         return plan.chunks
-    names = [n for n, spec in plan.base.specs.items() if spec.dtype.is_floating_point and n not in plan.aliases]
-    return tuple(_cut(plan.base, plan.experts, names, chunk))
+    return tuple(_cut(plan.base, plan.experts, plan.floating, chunk))
+
+
+def _floating(base: Checkpoint, aliases: Mapping[str, str]) -> list[str]:
+    return [name for name, spec in base.specs.items() if spec.dtype.is_floating_point and name not in aliases]
 
 
 def _cut(base: Checkpoint, experts: Mapping[str, Checkpoint], names: Sequence[str], chunk: int) -> Iterator[Unit]:

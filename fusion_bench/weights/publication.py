@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from fusion_bench.disk import check_room, nearest_folder
 from fusion_bench.errors import FusionBenchError
 
 
@@ -35,20 +36,7 @@ def check_target(out: Path, inputs: Sequence[Path], *, overwrite: bool, needed: 
     parent = nearest_folder(out.parent)
     if not os.access(parent, os.W_OK):
         raise FusionBenchError(f"{parent} cannot be written to", hint="check its permissions, or write somewhere else")
-    free = shutil.disk_usage(parent).free
-    if free < needed:
-        raise FusionBenchError(
-            f"{out} needs {needed / 1e9:.2f} GB, and {parent} has {free / 1e9:.2f} GB free",
-            hint="make room, or write elsewhere",
-        )
-
-
-def nearest_folder(path: Path) -> Path:
-    """The path itself, or the nearest folder above it that exists."""
-    path = path.absolute()
-    while not path.is_dir():
-        path = path.parent
-    return path
+    check_room(out, needed, what=str(out), hint="make room, or write elsewhere")
 
 
 @contextmanager
@@ -70,16 +58,11 @@ def published(out: Path) -> Iterator[Path]:
     except OSError as error:
         raise FusionBenchError(f"cannot write {part}: {error.strerror}", hint="check permissions and space") from error
     try:
-        try:
-            yield part
-            _sync(part)
-            _swap(part, out)
-        except OSError as error:
-            raise FusionBenchError(
-                f"cannot write {out}: {error.strerror}", hint="check permissions and space"
-            ) from error
-        except BaseException:
-            raise
+        yield part
+        _sync(part)
+        _swap(part, out)
+    except OSError as error:
+        raise FusionBenchError(f"cannot write {out}: {error.strerror}", hint="check permissions and space") from error
     finally:
         _remove(part)
         os.close(lock)

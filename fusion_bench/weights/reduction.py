@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fusion_bench.weights.checkpoint import laid_out
 from fusion_bench.weights.pieces import Piece
 from fusion_bench.weights.plan import BLOCK
 from fusion_bench.weights.rule import Scan
@@ -29,11 +30,7 @@ def tensor_sums(scan: Scan, terms: Callable[[Piece], Sequence[Tensor]], stage: s
 
     def look(piece: Piece) -> list[tuple[str, list[NDArray[np.float64]]]]:
         values = [term.cpu().numpy() for term in terms(piece)]
-        found, at = [], 0
-        for name, start, stop in piece.spans:
-            found.append((name, [_blocks(value[at : at + stop - start]) for value in values]))
-            at += stop - start
-        return found
+        return [(span.name, [_blocks(value[at:end]) for value in values]) for span, at, end in laid_out(piece.spans)]
 
     parts: dict[str, list[list[NDArray[np.float64]]]] = defaultdict(list)
     for piece in scan.map(look, stage):

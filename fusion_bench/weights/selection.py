@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fusion_bench.weights.checkpoint import laid_out
 from fusion_bench.weights.pieces import Piece
 from fusion_bench.weights.rule import Scan
 
@@ -47,13 +48,10 @@ class Cut:
         kept = torch.nn.functional.hardshrink(entries, below)  # keeps what is larger than its bound
         if self.last is None:
             return kept
-        at = 0
-        for name, start, stop in piece.spans:
-            surviving = self.last + 1 - offsets[name] - start
-            first = at + max(0, min(surviving, stop - start))
-            at += stop - start
-            if first < at:
-                kept[first:at] = torch.nn.functional.hardshrink(entries[first:at], self.threshold)
+        for (name, start, _), at, end in laid_out(piece.spans):
+            first = at + max(0, min(self.last + 1 - offsets[name] - start, end - at))
+            if first < end:
+                kept[first:end] = torch.nn.functional.hardshrink(entries[first:end], self.threshold)
         return kept
 
 
@@ -216,12 +214,11 @@ def _settle_equals(scan: Scan, searches: list[_Search], vectors: Vectors | None)
 
         def count(piece: Piece) -> list[tuple[int, int, list[int]]]:
             equal = [_magnitudes(piece, s.expert, vectors) == s.threshold for s in split]
-            counted, at = [], 0
-            for name, start, stop in piece.spans:
-                here = [int(np.count_nonzero(e[at : at + stop - start])) for e in equal]
+            counted = []
+            for (name, start, _), at, end in laid_out(piece.spans):
+                here = [int(np.count_nonzero(e[at:end])) for e in equal]
                 if any(here):
-                    counted.append((scan.offsets[name] + start, stop - start, here))
-                at += stop - start
+                    counted.append((scan.offsets[name] + start, end - at, here))
             return counted
 
         spans = sorted(entry for part in scan.map(count, "order equals") for entry in part)
@@ -239,12 +236,10 @@ def _nth(scan: Scan, search: _Search, begin: int, size: int, nth: int, vectors: 
     """The position of the nth entry equal to the threshold of a stretch of the flattened task vector."""
 
     def look(piece: Piece) -> list[int]:
-        at = 0
-        for name, start, stop in piece.spans:
-            if scan.offsets[name] + start == begin and stop - start == size:
-                magnitudes = _magnitudes(piece, search.expert, vectors)[at : at + size]
+        for (name, start, _), at, end in laid_out(piece.spans):
+            if scan.offsets[name] + start == begin and end - at == size:
+                magnitudes = _magnitudes(piece, search.expert, vectors)[at:end]
                 return [begin + int(np.flatnonzero(magnitudes == search.threshold)[nth - 1])]
-            at += stop - start
         return []
 
     return next(position for part in scan.map(look, "order equals") for position in part)
@@ -255,7 +250,7 @@ def _between(
 ) -> tuple[int, NDArray[np.float64], NDArray[np.int64]]:
     """How many magnitudes lie above ``high``, and those from ``low`` to ``high`` with their places in the piece."""
     if vectors is None:
-        stored, base = piece.stored(expert), piece.stored(None)
+        stored, base = piece.stored(expert), piece.stored_base
         if stored.dtype.itemsize <= 4 and base.dtype.itemsize <= 4:
             # In float32 first, at half the cost: rounding keeps order, so only what lands between the rounded bounds
             # has to be looked at exactly.
@@ -278,7 +273,7 @@ def positions(piece: Piece, index: NDArray[np.int64], offsets: Mapping[str, int]
     if len(piece.spans) == 1:
         name, start, _ = piece.spans[0]
         return index + (offsets[name] + start)
-    begins = np.cumsum([0, *(stop - start for _, start, stop in piece.spans)])[:-1]
+    begins = np.array([at for _, at, _ in laid_out(piece.spans)])
     shifts = np.array([offsets[name] + start for name, start, _ in piece.spans]) - begins
     return index + shifts[np.searchsorted(begins, index, side="right") - 1]
 

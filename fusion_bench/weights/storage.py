@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.weights.checkpoint import Checkpoint, FileCheckpoint, Span, Traffic
+from fusion_bench.weights.checkpoint import Checkpoint, FileCheckpoint, Span, Traffic, laid_out, runs
 from fusion_bench.weights.header import Header, Spec, make_header
 from fusion_bench.weights.plan import Plan
 
@@ -77,20 +77,13 @@ class FileSink:
         began = time.perf_counter()
         data = memoryview(entries.contiguous().cpu().view(torch.uint8).numpy())  # type: ignore[arg-type]
         at, size = 0, self._size[spans[0].name]
-        runs: list[list[int]] = []  # [file, begin in the file, begin in the data, end in the data]
-        for name, start, stop in spans:
-            number, offset = self._places[name]
-            begin, end = offset + start * size, at + (stop - start) * size
-            if runs and runs[-1][0] == number and runs[-1][1] + runs[-1][3] - runs[-1][2] == begin:
-                runs[-1][3] = end
-            else:
-                runs.append([number, begin, at, end])
+        for number, begin, end in runs(spans, self._places, size):
+            _write_all(self._descriptors[number], data[at : at + end - begin], begin)
+            at += end - begin
+        for (name, start, _), first, last in laid_out(spans) if self._copies else ():
             for alias in self._copies.get(name, ()):
                 other, place = self._places[alias]
-                _write_all(self._descriptors[other], data[at:end], place + start * size)
-            at = end
-        for number, begin, first, last in runs:
-            _write_all(self._descriptors[number], data[first:last], begin)
+                _write_all(self._descriptors[other], data[first * size : last * size], place + start * size)
         self._flusher.wrote(len(data))
         self.traffic.add(len(data), time.perf_counter() - began)
 

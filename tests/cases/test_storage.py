@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-from types import SimpleNamespace
-
 import pytest
 
 from fusion_bench.cases import Case
-from fusion_bench.cases.storage import announcement, check_room, keeps
+from fusion_bench.cases.storage import announcement, keeps
 from fusion_bench.errors import FusionBenchError
 
 
@@ -32,10 +28,3 @@ def test_the_announcement_counts_fused_models_only() -> None:
     assert announcement("all", 2_000_000_000, cases) == "keeping 1 fused models of 2.0 GB: 2.0 GB"
     assert announcement("none", 2, cases) is announcement(None, 2, cases) is None
     assert announcement("all", 2, cases[1:]) is None
-
-
-def test_no_room_is_told_before_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000_000))
-    check_room(tmp_path / "not" / "there" / "yet", 999_999)
-    with pytest.raises(FusionBenchError, match=r"takes 350 MB and .* has 1\.0 MB free"):
-        check_room(tmp_path / "not" / "there" / "yet", 350_000_000)
