@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from fusion_bench.zoo.corpus import Corpus
 from fusion_bench.zoo.pictures import Pictures
 from fusion_bench.zoo.pretrain import Schedule
 from fusion_bench.zoo.recipe import FineTuning, Recipe, Tower
-from fusion_bench.zoo.sources import ICON_SETS, Sources
+from fusion_bench.zoo.sources import DEBIAN, ICON_SETS, LATIN_FONTS, WORLD_FONTS, Sources
 from fusion_bench.zoo.splits import SPLITS
 from fusion_bench.zoo.stages import Stages
 
@@ -125,3 +126,9 @@ def test_a_second_build_resumes_and_changes_nothing(built: tuple[Path, Path, Rec
     splits = toy_splits(rng)
     train_all(Stages(work, Console(quiet=True)), recipe, toy_corpus(rng), splits, silent)
     assert before == {p: p.stat().st_mtime_ns for p in work.rglob("*") if p.is_file()}
+
+
+def test_package_names_are_whole_and_listed_once():
+    names = [*DEBIAN, *LATIN_FONTS, *WORLD_FONTS]
+    assert [name for name in names if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)] == []
+    assert len(set(names)) == len(names)
