@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from fusion_bench.algorithms.base import TaskVectorAlgorithm
+from fusion_bench.algorithms.matrices import MatrixAlgorithm
 from fusion_bench.algorithms.options import Scaling, made
 from fusion_bench.weights.checkpoint import Factors
-from fusion_bench.weights.pieces import Piece, ordered_sum
-from fusion_bench.weights.rule import Merge, Scan
-from fusion_bench.weights.spectral import dense, leading_singular_vectors, matrix_of, matrix_shape, polar
+from fusion_bench.weights.spectral import dense, leading_singular_vectors, polar
 from fusion_bench.weights.state_dict import Experts, StateDict
 
 
@@ -61,27 +59,24 @@ def flatten_spectrum(matrix: Tensor | Factors) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IsoC(TaskVectorAlgorithm):
+class IsoC(MatrixAlgorithm):
     """The summed task vectors with a flat spectrum. See :func:`iso_c`."""
 
     scaling: Scaling = 1.0
-    kernels: bool = True
 
-    def whole(self, shape: Sequence[int]) -> bool:
-        return matrix_shape(tuple(shape), kernels=self.kernels) is not None
+    def matrix(self, deltas: Iterable[Tensor | Factors], count: int) -> Tensor:
+        return flatten_spectrum(_summed(deltas))
 
-    def prepare(self, scan: Scan) -> Merge:
-        count = len(scan.experts)
 
-        def merge(piece: Piece) -> Tensor:
-            if piece.shape is None:
-                return ordered_sum(count, piece.delta).div_(count)
-            factors = [piece.factors(i) for i in range(count)]
-            thin = [found for found in factors if found is not None]
-            if len(thin) == count:  # adapters: a sum of products is the product of the stacked factors
-                return flatten_spectrum(
-                    Factors(torch.cat([f.left for f in thin], 1), torch.cat([f.right for f in thin]))
-                )
-            return flatten_spectrum(ordered_sum(count, lambda i: dense(matrix_of(piece, i, kernels=self.kernels))))
-
-        return merge
+def _summed(deltas: Iterable[Tensor | Factors]) -> Tensor | Factors:
+    """The sum, in order; of adapters the product of the stacked factors, as long as there are only adapters."""
+    thin: list[Factors] = []
+    total: Tensor | None = None
+    for delta in deltas:
+        if isinstance(delta, Factors) and total is None:
+            thin.append(delta)
+            continue
+        for term in (*thin, delta):
+            total = dense(term) if total is None else total.add_(dense(term))
+        thin = []
+    return Factors(torch.cat([f.left for f in thin], 1), torch.cat([f.right for f in thin])) if total is None else total

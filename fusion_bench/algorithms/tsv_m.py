@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from fusion_bench.algorithms.base import TaskVectorAlgorithm
+from fusion_bench.algorithms.matrices import MatrixAlgorithm
 from fusion_bench.algorithms.options import Scaling, made
 from fusion_bench.weights.checkpoint import Factors
-from fusion_bench.weights.pieces import Piece, ordered_sum
-from fusion_bench.weights.rule import Merge, Scan
-from fusion_bench.weights.spectral import leading_singular_vectors, matrix_of, matrix_shape, matrix_size, polar
+from fusion_bench.weights.spectral import leading_singular_vectors, matrix_size, polar
 from fusion_bench.weights.state_dict import Experts, StateDict
 
 
@@ -50,23 +48,19 @@ def tsv_m(
     return made(TsvM, scaling=scaling, kernels=kernels).merge(base, experts)
 
 
-def merge_singular_vectors(deltas: Sequence[Tensor | Factors]) -> Tensor:
-    """The formula of :func:`tsv_m` for one matrix: T ``float64`` tensors (m, n), or their factors, to one.
+def merge_singular_vectors(deltas: Iterable[Tensor | Factors], count: int) -> Tensor:
+    """The formula of :func:`tsv_m` for one matrix: ``count`` ``float64`` tensors (m, n), or their factors, to one.
+
+    Of each matrix only the leading directions are held, so they may be made one at a time.
 
     Example:
-        >>> merge_singular_vectors([torch.diag(torch.tensor([2.0, 1.0]).double())]).round(decimals=9).tolist()
+        >>> merge_singular_vectors([torch.diag(torch.tensor([2.0, 1.0]).double())], 1).round(decimals=9).tolist()
         [[2.0, 0.0], [0.0, 1.0]]
     """
-    return _merged(len(deltas), lambda i: deltas[i])
-
-
-def _merged(count: int, delta: Callable[[int], Tensor | Factors]) -> Tensor:
-    """The same with task vectors that are made one at a time, so that only their leading directions are held."""
     parts, shape = [], (0, 0)
-    for number in range(count):
-        found = delta(number)
-        shape = matrix_size(found)
-        parts.append(leading_singular_vectors(found, max(1, min(shape) // count)))
+    for delta in deltas:
+        shape = matrix_size(delta)
+        parts.append(leading_singular_vectors(delta, max(1, min(shape) // count)))
     values = torch.cat([part.values for part in parts])
     if values.numel() == 0:  # every task vector is zero here
         return torch.zeros(shape, dtype=values.dtype, device=values.device)
@@ -76,21 +70,10 @@ def _merged(count: int, delta: Callable[[int], Tensor | Factors]) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TsvM(TaskVectorAlgorithm):
+class TsvM(MatrixAlgorithm):
     """Leading singular directions, made orthogonal between tasks. See :func:`tsv_m`."""
 
     scaling: Scaling = 1.0
-    kernels: bool = True
 
-    def whole(self, shape: Sequence[int]) -> bool:
-        return matrix_shape(tuple(shape), kernels=self.kernels) is not None
-
-    def prepare(self, scan: Scan) -> Merge:
-        count = len(scan.experts)
-
-        def merge(piece: Piece) -> Tensor:
-            if piece.shape is None:
-                return ordered_sum(count, piece.delta).div_(count)
-            return _merged(count, lambda i: matrix_of(piece, i, kernels=self.kernels))
-
-        return merge
+    def matrix(self, deltas: Iterable[Tensor | Factors], count: int) -> Tensor:
+        return merge_singular_vectors(deltas, count)

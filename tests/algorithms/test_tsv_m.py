@@ -27,7 +27,7 @@ def random(*shape, seed=0):
 
 
 def merge(deltas):
-    return merge_singular_vectors([torch.from_numpy(d) for d in deltas]).numpy()
+    return merge_singular_vectors([torch.from_numpy(d) for d in deltas], len(deltas)).numpy()
 
 
 @pytest.mark.parametrize(("shape", "tasks"), [((8, 8), 2), ((12, 20), 3), ((20, 12), 4), ((16, 9), 1), ((17, 23), 8)])

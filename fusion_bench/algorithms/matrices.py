@@ -1,0 +1,42 @@
+"""Methods that merge a model's matrices, and average what is not one."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from fusion_bench.algorithms.base import TaskVectorAlgorithm
+from fusion_bench.weights.checkpoint import Factors
+from fusion_bench.weights.pieces import Piece, ordered_sum
+from fusion_bench.weights.rule import Merge, Scan
+from fusion_bench.weights.spectral import matrix_of, matrix_shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatrixAlgorithm(TaskVectorAlgorithm):
+    """Merges the task vectors' matrices; every other tensor takes their mean. A subclass writes ``matrix`` only.
+
+    Matrices are 2-D weights and, unless ``kernels`` is false, dense convolution kernels; see ``matrix_shape``.
+    """
+
+    kernels: bool = True
+
+    @abstractmethod
+    def matrix(self, deltas: Iterable[Tensor | Factors], count: int) -> Tensor:
+        """One merged matrix (m, n) from those of ``count`` task vectors, which are made as they are asked for."""
+
+    def whole(self, shape: Sequence[int]) -> bool:
+        return matrix_shape(tuple(shape), kernels=self.kernels) is not None
+
+    def prepare(self, scan: Scan) -> Merge:
+        count = len(scan.experts)
+
+        def merge(piece: Piece) -> Tensor:
+            if piece.shape is None:
+                return ordered_sum(count, piece.delta).div_(count)
+            return self.matrix((matrix_of(piece, i, kernels=self.kernels) for i in range(count)), count)
+
+        return merge
