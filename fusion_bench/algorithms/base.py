@@ -7,7 +7,7 @@ inputs; the engine in ``weights`` runs it on state dicts in memory and on files 
     class SimpleAverage(MergingAlgorithm):
         def prepare(self, scan: Scan) -> Merge:
             count = len(scan.experts)
-            return lambda piece: ordered_sum(count, piece.weights) / count
+            return lambda piece: sum(piece.weights(number) for number in range(count)) / count  # any torch
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import nn
 
 from fusion_bench.algorithms.options import Pair, Position, Scaling, choose_pair
 from fusion_bench.models.ensemble import Ensemble
 from fusion_bench.progress import Progress, silent
 from fusion_bench.weights.memory import merge_in_memory
-from fusion_bench.weights.pieces import Piece
+from fusion_bench.weights.pieces import BASE, Piece
 from fusion_bench.weights.rule import Merge, Rule, Scan
 from fusion_bench.weights.state_dict import Experts, StateDict
 
@@ -107,11 +107,10 @@ class PathAlgorithm(MergingAlgorithm):
     def needed(self, expert_names: Sequence[str]) -> Sequence[str]:
         return [name for name in choose_pair(expert_names, self.between) if name != "base"]
 
-    def ends(self, scan: Scan, piece: Piece) -> tuple[Tensor, Tensor]:
-        """The entries of the two models: of the one at 0, and of the one at 1."""
+    def ends(self, scan: Scan) -> tuple[int, int]:
+        """The numbers of the two models: of the one at 0, and of the one at 1."""
         first, second = (
-            piece.base if name == "base" else piece.weights(scan.experts.index(name))
-            for name in choose_pair(scan.given, self.between)
+            BASE if name == "base" else scan.experts.index(name) for name in choose_pair(scan.given, self.between)
         )
         return first, second
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal, TypeAlias
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from fusion_bench.algorithms.base import TaskVectorAlgorithm
 from fusion_bench.algorithms.options import Density, Scaling, Seed, made
-from fusion_bench.weights.masks import bernoulli_mask
-from fusion_bench.weights.pieces import Piece, ordered_sum
-from fusion_bench.weights.reduction import per_entry, tensor_sums
+from fusion_bench.weights.pieces import Piece
+from fusion_bench.weights.reduction import tensor_sums
 from fusion_bench.weights.rule import Merge, Scan
 from fusion_bench.weights.state_dict import Experts, StateDict
+from fusion_bench.weights.vectors import Thinning, Vectors
 
 Rescale: TypeAlias = Literal["density", "l1"]
 """What the surviving entries are multiplied with: 1/density, which keeps the mean over masks, or for each tensor
@@ -52,35 +54,19 @@ def dare_task_arithmetic(
     return made(DareTaskArithmetic, density=density, scaling=scaling, rescale=rescale, seed=seed).merge(base, experts)
 
 
-def thinned(scan: Scan, *, density: float, seed: int, rescale: Rescale = "density") -> Callable[[Piece, int], Tensor]:
-    """The task vectors with entries dropped at random and the others rescaled, as a function of piece and expert."""
+def thinned(scan: Scan, *, density: float, seed: int, rescale: Rescale = "density") -> Vectors:
+    """The task vectors with entries dropped at random and the others rescaled."""
+    experts = Vectors(tuple(range(len(scan.experts))))
+    dropped = replace(experts, thinning=Thinning(density, seed))
     if rescale == "density":
-        return lambda piece, expert: dropped(piece, expert, density=density, seed=seed).div_(density)
+        return replace(dropped, factors=tuple(1 / density for _ in scan.experts))
 
-    def magnitudes(piece: Piece) -> list[Tensor]:
-        before = [piece.delta(i).abs_() for i in range(len(scan.experts))]
-        return [*before, *(dropped(piece, i, density=density, seed=seed).abs_() for i in range(len(scan.experts)))]
+    def magnitudes(piece: Piece) -> NDArray[np.float64]:
+        return np.hstack([experts.magnitude_sums(piece), dropped.magnitude_sums(piece)])
 
     sums, count = tensor_sums(scan, magnitudes, "measure task vectors"), len(scan.experts)
-    factors = [{name: s[i] / s[count + i] if s[count + i] else 0.0 for name, s in sums.items()} for i in range(count)]
-
-    def rescaled(piece: Piece, expert: int) -> Tensor:
-        kept = dropped(piece, expert, density=density, seed=seed)
-        return kept.mul_(per_entry(piece, factors[expert], kept.device))
-
-    return rescaled
-
-
-def dropped(piece: Piece, expert: int, *, density: float, seed: int) -> Tensor:
-    """Δᵢ with entries dropped at random, not rescaled."""
-    delta, name = piece.delta(expert), piece.experts[expert]
-    masks = [
-        bernoulli_mask(stop - start, density, seed=seed, expert=name, tensor=tensor, start=start)
-        for tensor, start, stop in piece.spans
-    ]
-    mask = masks[0] if len(masks) == 1 else torch.cat(masks)
-    # by way of int8: torch's operations on bool and float64 take ten times as long
-    return delta.mul_(mask.view(torch.int8).to(delta.device).double())
+    factors = ({name: s[i] / s[count + i] if s[count + i] else 0.0 for name, s in sums.items()} for i in range(count))
+    return replace(dropped, factors=tuple(factors))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,5 +84,4 @@ class DareTaskArithmetic(TaskVectorAlgorithm):
         return 2 if self.rescale == "l1" else 1
 
     def prepare(self, scan: Scan) -> Merge:
-        vectors = thinned(scan, density=self.density, seed=self.seed, rescale=self.rescale)
-        return lambda piece: ordered_sum(len(scan.experts), lambda expert: vectors(piece, expert))
+        return thinned(scan, density=self.density, seed=self.seed, rescale=self.rescale).total

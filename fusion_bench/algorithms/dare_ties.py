@@ -11,7 +11,8 @@ from torch import Tensor
 from fusion_bench.algorithms.base import TaskVectorAlgorithm
 from fusion_bench.algorithms.dare_task_arithmetic import Rescale, thinned
 from fusion_bench.algorithms.options import Density, Scaling, Seed, made
-from fusion_bench.algorithms.ties import Combine, Election, Undecided, trimmed
+from fusion_bench.algorithms.ties import trimmed
+from fusion_bench.weights.election import Combine, Election, Undecided
 from fusion_bench.weights.rule import Merge, Scan
 from fusion_bench.weights.state_dict import Experts, StateDict
 
@@ -68,6 +69,6 @@ class DareTies(TaskVectorAlgorithm):
 
     def prepare(self, scan: Scan) -> Merge:
         vectors = thinned(scan, density=self.density, seed=self.seed, rescale=self.rescale)
-        if self.trim_density < 1:
-            vectors = trimmed(scan, self.trim_density, vectors=vectors)
-        return Election(vectors, [1.0] * len(scan.experts), self.combine, self.undecided)
+        return Election(
+            trimmed(scan, vectors, self.trim_density), [1.0] * len(scan.experts), self.combine, self.undecided
+        )

@@ -11,6 +11,7 @@ from fusion_bench.algorithms.base import PathAlgorithm
 from fusion_bench.algorithms.options import made
 from fusion_bench.weights.rule import Merge, Scan
 from fusion_bench.weights.state_dict import Experts, StateDict
+from fusion_bench.weights.vectors import Vectors
 
 
 def linear_interpolation(
@@ -61,4 +62,4 @@ class LinearInterpolation(PathAlgorithm):
     """
 
     def prepare(self, scan: Scan) -> Merge:
-        return lambda piece: straight(*self.ends(scan, piece), self.t)
+        return Vectors(self.ends(scan), centred=False, factors=(1 - self.t, self.t)).total

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from fusion_bench.algorithms.base import TaskVectorAlgorithm
 from fusion_bench.weights.checkpoint import Factors
-from fusion_bench.weights.pieces import Piece, ordered_sum
+from fusion_bench.weights.pieces import Piece
 from fusion_bench.weights.rule import Merge, Scan
 from fusion_bench.weights.spectral import matrix_of, matrix_shape
+from fusion_bench.weights.vectors import Vectors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +34,11 @@ class MatrixAlgorithm(TaskVectorAlgorithm):
 
     def prepare(self, scan: Scan) -> Merge:
         count = len(scan.experts)
+        experts = Vectors(tuple(range(count)))
 
         def merge(piece: Piece) -> Tensor:
             if piece.shape is None:
-                return ordered_sum(count, piece.delta).div_(count)
+                return experts.total(piece).div_(count)
             return self.matrix((matrix_of(piece, i, kernels=self.kernels) for i in range(count)), count)
 
         return merge

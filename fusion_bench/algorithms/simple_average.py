@@ -8,9 +8,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from fusion_bench.algorithms.base import MergingAlgorithm
-from fusion_bench.weights.pieces import ordered_sum
 from fusion_bench.weights.rule import Merge, Scan
 from fusion_bench.weights.state_dict import Experts, StateDict
+from fusion_bench.weights.vectors import Vectors
 
 
 def simple_average(base: StateDict, experts: Experts | Sequence[StateDict]) -> dict[str, Tensor]:
@@ -32,4 +32,5 @@ class SimpleAverage(MergingAlgorithm):
 
     def prepare(self, scan: Scan) -> Merge:
         count = len(scan.experts)
-        return lambda piece: ordered_sum(count, piece.weights).div_(count)
+        vectors = Vectors(tuple(range(count)), centred=False)
+        return lambda piece: vectors.total(piece).div_(count)

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from fusion_bench.algorithms.base import PathAlgorithm
 from fusion_bench.algorithms.options import made
-from fusion_bench.weights.pieces import Piece
-from fusion_bench.weights.reduction import per_entry, tensor_sums
+from fusion_bench.weights.reduction import tensor_sums
 from fusion_bench.weights.rule import Merge, Scan
 from fusion_bench.weights.state_dict import Experts, StateDict
+from fusion_bench.weights.vectors import Vectors, pair_sums
 
 _STRAIGHT = 1e-7  # below this sine the arc and the straight line agree to within float32
 
@@ -58,11 +58,6 @@ class Angle(NamedTuple):
     difference: float  # Σ (a − b)²
     total: float  # Σ (a + b)²
 
-    @classmethod
-    def terms(cls, first: Tensor, second: Tensor) -> tuple[Tensor, ...]:
-        """What is summed, entry by entry."""
-        return first.square(), second.square(), (first - second).square_(), (first + second).square_()
-
     def coefficients(self, t: float) -> tuple[float, float]:
         """What the two tensors are multiplied with at position ``t``.
 
@@ -93,7 +88,8 @@ def arc(first: Tensor, second: Tensor, t: float) -> Tensor:
         >>> arc(torch.tensor([2.0, 0.0]), torch.tensor([4.0, 0.0]), 0.5)
         tensor([3., 0.])
     """
-    angle = Angle(*(float(term.sum()) for term in Angle.terms(first.double(), second.double())))
+    a, b = first.double(), second.double()
+    angle = Angle(*(float(vector.square().sum()) for vector in (a, b, a - b, a + b)))
     start, end = angle.coefficients(t)
     return start * first + end * second
 
@@ -106,12 +102,8 @@ class Slerp(PathAlgorithm):
         return 2
 
     def prepare(self, scan: Scan) -> Merge:
-        sums = tensor_sums(scan, lambda piece: Angle.terms(*self.ends(scan, piece)), "measure angles")
-        start = {name: Angle(*found).coefficients(self.t)[0] for name, found in sums.items()}
-        end = {name: Angle(*found).coefficients(self.t)[1] for name, found in sums.items()}
-
-        def point(piece: Piece) -> Tensor:
-            first, second = self.ends(scan, piece)
-            return first * per_entry(piece, start, first.device) + second * per_entry(piece, end, first.device)
-
-        return point
+        ends = self.ends(scan)
+        sums = tensor_sums(scan, lambda piece: pair_sums(piece, *ends), "measure angles")
+        found = {name: Angle(*lengths).coefficients(self.t) for name, lengths in sums.items()}
+        start, end = ({name: pair[at] for name, pair in found.items()} for at in (0, 1))
+        return Vectors(ends, centred=False, factors=(start, end)).total

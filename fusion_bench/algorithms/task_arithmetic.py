@@ -9,9 +9,9 @@ from torch import Tensor
 
 from fusion_bench.algorithms.base import TaskVectorAlgorithm
 from fusion_bench.algorithms.options import Scaling, made
-from fusion_bench.weights.pieces import ordered_sum
 from fusion_bench.weights.rule import Merge, Scan
 from fusion_bench.weights.state_dict import Experts, StateDict
+from fusion_bench.weights.vectors import Vectors
 
 
 def task_arithmetic(
@@ -41,5 +41,4 @@ class TaskArithmetic(TaskVectorAlgorithm):
     scaling: Scaling = 0.3
 
     def prepare(self, scan: Scan) -> Merge:
-        count = len(scan.experts)
-        return lambda piece: ordered_sum(count, piece.delta)
+        return Vectors(tuple(range(len(scan.experts)))).total

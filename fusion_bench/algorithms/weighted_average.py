@@ -9,9 +9,9 @@ from torch import Tensor
 
 from fusion_bench.algorithms.base import MergingAlgorithm
 from fusion_bench.algorithms.options import Weights, made, weights_by_name
-from fusion_bench.weights.pieces import ordered_sum
 from fusion_bench.weights.rule import Merge, Scan
 from fusion_bench.weights.state_dict import Experts, StateDict
+from fusion_bench.weights.vectors import Vectors
 
 
 def weighted_average(
@@ -48,5 +48,5 @@ class WeightedAverage(MergingAlgorithm):
 
     def prepare(self, scan: Scan) -> Merge:
         share = weights_by_name(scan.given, self.weights)
-        shares = [share[name] for name in scan.experts]
-        return lambda piece: ordered_sum(len(shares), lambda i: piece.weights(i) * shares[i])
+        shares = tuple(share[name] for name in scan.experts)
+        return Vectors(tuple(range(len(shares))), centred=False, factors=shares).total

@@ -110,6 +110,10 @@ class Checkpoint(Mapping[str, Tensor], ABC):
     def gather(self, spans: Sequence[Span]) -> Tensor:
         """The entries of several spans of one type, one after the other, as a flat tensor not to be written to."""
 
+    def fill(self, spans: Sequence[Span], row: Tensor) -> None:
+        """Write what ``gather`` gives to a flat tensor of its size, converted to its type."""
+        row.copy_(self.gather(spans))
+
     def __getitem__(self, name: str) -> Tensor:
         spec = self.specs[name]
         return self.gather([Span(name, 0, spec.numel)]).reshape(spec.shape)
@@ -126,6 +130,11 @@ class Checkpoint(Mapping[str, Tensor], ABC):
     def place(self, name: str) -> str:
         """Where a tensor is, for messages."""
         return self.label
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        return torch.device("cpu")
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -172,6 +181,10 @@ class StateCheckpoint(Checkpoint):
 
     def __getitem__(self, name: str) -> Tensor:
         return self._state[name]
+
+    @property
+    def device(self) -> torch.device:
+        return next((tensor.device for tensor in self._state.values()), torch.device("cpu"))
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -225,16 +238,16 @@ class FileCheckpoint(Checkpoint):
             raise FusionBenchError(f"cannot open {error.filename}: {error.strerror}") from error
 
     def gather(self, spans: Sequence[Span]) -> Tensor:
-        dtype = self.specs[spans[0].name].dtype
-        stretches = runs(spans, self._places, dtype.itemsize)
-        buffer = torch.empty(sum(end - begin for _, begin, end in stretches), dtype=torch.uint8)
-        if not buffer.numel():
-            return buffer.view(dtype)
-        view, at = memoryview(buffer.numpy()), 0  # type: ignore[arg-type]
-        for number, begin, end in stretches:
-            self._read(number, begin, view[at : at + end - begin])
-            at += end - begin
-        return buffer.view(dtype)
+        count = sum(span.stop - span.start for span in spans)
+        entries = torch.empty(count, dtype=self.specs[spans[0].name].dtype)
+        self._read_into(entries, spans)
+        return entries
+
+    def fill(self, spans: Sequence[Span], row: Tensor) -> None:
+        if row.dtype == self.specs[spans[0].name].dtype and row.device.type == "cpu":
+            self._read_into(row, spans)
+        else:
+            super().fill(spans, row)
 
     def place(self, name: str) -> str:
         return str(self._paths[self._places[name][0]])
@@ -253,6 +266,13 @@ class FileCheckpoint(Checkpoint):
 
     def __del__(self) -> None:
         self.close()
+
+    def _read_into(self, entries: Tensor, spans: Sequence[Span]) -> None:
+        if entries.numel():
+            view, at = memoryview(entries.view(torch.uint8).numpy()), 0  # type: ignore[arg-type]
+            for number, begin, end in runs(spans, self._places, entries.element_size()):
+                self._read(number, begin, view[at : at + end - begin])
+                at += end - begin
 
     def _read(self, number: int, offset: int, into: memoryview) -> None:
         done, began = 0, time.perf_counter()

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.progress import Progress, silent
+from fusion_bench.weights import kernels
 from fusion_bench.weights.checkpoint import Span, located
+from fusion_bench.weights.kernels import BLOCK
 from fusion_bench.weights.parallel import map_in_threads
 from fusion_bench.weights.pieces import Piece, looks_finite, unravelled
-from fusion_bench.weights.plan import BLOCK, Plan, Unit, scan_units
+from fusion_bench.weights.plan import Plan, Unit, scan_units
 from fusion_bench.weights.rule import Rule, Scan
 
 Result = TypeVar("Result")
@@ -153,9 +155,7 @@ class _Store:
         result = result.reshape(-1)
         dtype = self._plan.specs[piece.spans[0].name].dtype
         if self._step and self._scaling is not None:
-            # θ₀ + λΔ, written so that an entry that does not move keeps the base's bits: −0.0 + 0.0 is 0.0, but
-            # −0.0 − 0.0 is −0.0
-            stored = rounded(piece.base - (0.0 - result * self._scaling), dtype)
+            stored = moved(piece.stored_base, result, self._scaling, dtype)
         else:
             stored = result if self._step else rounded(result, dtype)
         if self._check:
@@ -174,6 +174,27 @@ class _Store:
             f"the merged model: tensor {name!r} is not finite in {dtype} at {index}",
             hint="the method divides by 0, or overflows the type: try a smaller scaling or a wider dtype",
         )
+
+
+def moved(base: Tensor, vector: Tensor, scaling: float, dtype: torch.dtype) -> Tensor:
+    """θ₀ + λΔ, worked out in ``float64`` and rounded; an entry that does not move keeps the base's bits.
+
+    Args:
+        base: θ₀, flat.
+        vector: Δ, flat ``float64``.
+        scaling: λ.
+        dtype: of the result.
+
+    Example:
+        >>> moved(torch.tensor([1.0, -0.0]), torch.tensor([1.0, 0.0]).double(), 0.5, torch.float32)
+        tensor([1.5000, -0.0000])
+    """
+    if base.dtype == dtype == torch.float32 and base.device.type == "cpu":
+        found = torch.empty_like(base)
+        kernels.stepped(base.numpy(), vector.numpy(), scaling, found.numpy())
+        return found
+    # −0.0 + 0.0 is 0.0, but −0.0 − 0.0 is −0.0
+    return rounded(base.double() - (0.0 - vector * scaling), dtype)
 
 
 def rounded(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -1,19 +1,21 @@
 """Random masks that depend on nothing but what they are for.
 
-Entry *i* is draw *i* of a counter-based generator (Philox 4x64, Salmon et al. 2011) whose key is a hash of the seed,
-the expert and the tensor's name: no order of work, chunk, thread or device can change it.
+The draws of a mask come from a counter-based generator (Philox 4x32, see ``kernels``) whose key is a hash of the seed, the
+expert and the tensor's name: no order of work, chunk, thread or device can change it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-_DRAWS_PER_COUNT = 8  # Philox 4x64 yields four 64-bit words per step of its counter; each serves for two draws
+from fusion_bench.weights.kernels import ALWAYS, GROUP, philox
 
 
 def bernoulli_mask(count: int, density: float, *, seed: int, expert: str, tensor: str, start: int = 0) -> Tensor:
@@ -35,16 +37,23 @@ def bernoulli_mask(count: int, density: float, *, seed: int, expert: str, tensor
         >>> torch.equal(whole[5:], bernoulli_mask(4, 0.5, seed=0, expert="mnist", tensor="w", start=5))
         True
     """
-    limit = round(density * 2**32)
-    if limit >= 2**32:
+    limit = limit_of(density)
+    if limit >= ALWAYS:
         return torch.ones(count, dtype=torch.bool)
+    first, skipped = divmod(start, GROUP)
+    groups = -(-(skipped + count) // GROUP)
+    draws = np.empty(groups * GROUP, dtype=np.uint32)
+    philox(key_of(seed, expert, tensor), first, groups, draws)
+    return torch.from_numpy(draws[skipped : skipped + count] < np.uint32(limit))
+
+
+def limit_of(density: float) -> int:
+    """What a 32-bit draw must be below for an entry to stay."""
+    return round(density * ALWAYS)
+
+
+@lru_cache(maxsize=1 << 16)
+def key_of(seed: int, expert: str, tensor: str) -> NDArray[np.uint64]:
+    """The key of a mask: four numbers below 2^32."""
     identity = json.dumps([seed, expert, tensor]).encode()
-    key = np.frombuffer(hashlib.blake2b(identity, digest_size=16).digest(), dtype="<u8")
-    counts, skipped = divmod(start, _DRAWS_PER_COUNT)
-    stream = np.random.Philox(key=key, counter=0)
-    stream.advance(counts)
-    generator, words_needed = np.random.Generator(stream), (skipped + count + 1) // 2
-    # the raw words of the stream, by the call that lets other threads go on meanwhile
-    words = generator.integers(0, 2**64 - 1, size=words_needed, dtype=np.uint64, endpoint=True)
-    draws = words.astype("<u8", copy=False).view("<u4")[skipped : skipped + count]
-    return torch.from_numpy(draws < np.uint32(limit))
+    return np.frombuffer(hashlib.blake2b(identity, digest_size=16).digest(), dtype="<u4").astype(np.uint64)

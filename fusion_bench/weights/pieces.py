@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -11,6 +11,9 @@ from torch import Tensor
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.weights.checkpoint import Checkpoint, Factors, Span, located
 from fusion_bench.weights.header import Spec
+
+
+BASE = -1  # the number of the base, where experts have theirs
 
 
 class Piece:
@@ -75,8 +78,29 @@ class Piece:
         return self._checkpoints[number].factors(self.spans[0].name) if self.shape is not None else None
 
     def stored(self, number: int) -> Tensor:
-        """θᵢ as it is stored."""
-        return self._load(self._checkpoints[number])
+        """θᵢ as it is stored; θ₀ for ``BASE``."""
+        return self.stored_base if number == BASE else self._load(self._checkpoints[number])
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the arithmetic is done by the processor."""
+        return (self._device or self._base.device).type == "cpu"
+
+    def rows(self, numbers: Sequence[int]) -> Tensor:
+        """Several models' entries, a row each: ``float32`` where that holds all of their types exactly."""
+        models = [self._base if number == BASE else self._checkpoints[number] for number in numbers]
+        kinds = {model.specs[self.spans[0].name].dtype for model in models}
+        dtype = torch.float64 if torch.float64 in kinds else torch.float32
+        found = torch.empty((len(models), self.count), dtype=dtype)
+        for row, number, model in zip(found, numbers, models, strict=True):
+            if number == BASE and (self._stored_base is not None or dtype != model.specs[self.spans[0].name].dtype):
+                row.copy_(self.stored_base)
+                continue
+            model.fill(self.spans, row)
+            self._check(model, row)
+            if number == BASE:
+                self._stored_base = row
+        return found
 
     @property
     def stored_base(self) -> Tensor:
@@ -93,10 +117,13 @@ class Piece:
         entries = checkpoint.gather(self.spans)
         if self._device is not None:
             entries = entries.to(self._device)
+        self._check(checkpoint, entries)
+        return entries
+
+    def _check(self, checkpoint: Checkpoint, entries: Tensor) -> None:
         if self._sound is not None and id(checkpoint) not in self._sound and not looks_finite(entries):
             refuse_non_finite(entries, self.spans, checkpoint)
         self.loaded.add(id(checkpoint))
-        return entries
 
 
 def looks_finite(entries: Tensor) -> bool:
@@ -141,18 +168,3 @@ def unravelled(position: int, spec: Spec) -> list[int]:
         position, rest = divmod(position, size)
         index.insert(0, rest)
     return index
-
-
-def ordered_sum(count: int, term: Callable[[int], Tensor]) -> Tensor:
-    """Σ term(i) from the first to the last, as a new tensor; terms are made one at a time.
-
-    Example:
-        >>> ordered_sum(3, lambda i: torch.full((2,), float(i)))
-        tensor([3., 3.])
-    """
-    if count == 1:
-        return term(0).clone()
-    total = term(0) + term(1)  # not in place: a term may be an input
-    for number in range(2, count):
-        total += term(number)
-    return total

@@ -13,10 +13,8 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.weights.checkpoint import Checkpoint, Span
 from fusion_bench.weights.fitting import OnMismatch, check_real, fit
 from fusion_bench.weights.header import Spec
+from fusion_bench.weights.kernels import BLOCK
 from fusion_bench.weights.rule import Rule
-
-BLOCK = 4096
-"""Sums over a tensor are sums of sums over blocks of this many entries, whatever the chunk: one result for all."""
 
 CHUNK = 1 << 18  # entries: enough to hide Python's part in the work, few enough for a processor's cache
 MEMORY = 512 * 2**20  # bytes, unless the caller says otherwise

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fusion_bench.algorithms.ties import Ties, disjoint_sum_and_count, elect, ties
+from fusion_bench.algorithms.ties import Ties, ties
 from fusion_bench.errors import FusionBenchError
 
 
@@ -109,11 +109,3 @@ def test_defaults_are_the_papers():
 def test_density_is_a_share_never_a_percentage(density):
     with pytest.raises(FusionBenchError, match="density"):
         merged([1.0], density=density)
-
-
-def test_steps_leave_their_inputs_alone():
-    a, b = torch.tensor([1.0, -2.0]), torch.tensor([-3.0, 1.0])
-    sign = elect([a, b])
-    total, count = disjoint_sum_and_count([a, b], sign)
-    assert (total.tolist(), count.tolist()) == ([-3, -2], [1, 1])
-    assert (a.tolist(), b.tolist(), sign.tolist()) == ([1, -2], [-3, 1], [-1, -1])

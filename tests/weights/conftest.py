@@ -1,10 +1,15 @@
 """Rules made of functions, and the engine run on small models cut as one likes."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from fusion_bench.weights.memory import merge_in_memory
+from fusion_bench.weights.pieces import Piece
 from fusion_bench.weights.rule import Rule
+from fusion_bench.weights.selection import magnitude_cuts
+from fusion_bench.weights.vectors import Vectors
 
 
 class FunctionRule(Rule):
@@ -45,15 +50,15 @@ def scanned():
 @pytest.fixture
 def trimmed_vector(scanned):
     """``trimmed_vector(tensors, count, **options)``: the flattened task vector with its ``count`` largest entries."""
-    from fusion_bench.weights.selection import magnitude_cuts
 
     def run(tensors, count, **options):
         def look(scan):
-            (cut,) = magnitude_cuts(scan, count)
+            vectors = Vectors((0,), offsets=scan.offsets)
+            vectors = replace(vectors, cuts=magnitude_cuts(scan, vectors, count))
             flat = torch.zeros(scan.size, dtype=torch.float64)
 
             def put(piece):
-                kept, at = cut.trim(piece.delta(0), piece, scan.offsets), 0
+                kept, at = vectors.entries(piece, 0), 0
                 for name, start, stop in piece.spans:
                     begin = scan.offsets[name] + start
                     flat[begin : begin + stop - start] = kept[at : at + stop - start]
@@ -64,5 +69,17 @@ def trimmed_vector(scanned):
 
         base = {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
         return scanned(base, {"e": tensors}, look, **options)
+
+    return run
+
+
+@pytest.fixture
+def by_torch(monkeypatch):
+    """``by_torch(function, ...)``: what the function returns where torch does the arithmetic, as on another device."""
+
+    def run(function, *args, **options):
+        with monkeypatch.context() as patch:
+            patch.setattr(Piece, "on_cpu", property(lambda self: False))
+            return function(*args, **options)
 
     return run

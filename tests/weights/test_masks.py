@@ -63,4 +63,4 @@ def test_global_generators_are_neither_read_nor_moved():
 
 def test_the_stream_is_fixed_for_good():
     """Results recorded today must be reproducible: these bits may only change with a note in the changelog."""
-    assert mask(16).int().tolist() == [1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 0]
+    assert mask(16).int().tolist() == [0, 0, 1, 0, 1, 1, 1, 0, 0, 0, 1, 0, 1, 0, 1, 1]

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from fusion_bench.weights.reduction import per_entry, tensor_sums
+from fusion_bench.weights.reduction import tensor_sums
+from fusion_bench.weights.vectors import block_sums
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -15,7 +16,7 @@ def test_sums_per_tensor_do_not_depend_on_the_cut(dtype, scanned):
     base = {n: torch.randn(s, generator=g, dtype=dtype) for n, s in shapes.items()}
 
     def sums(scan):
-        return tensor_sums(scan, lambda piece: [piece.base, piece.base.square()], "sum")
+        return tensor_sums(scan, lambda piece: block_sums(piece, [piece.base, piece.base.square()]), "sum")
 
     expected = scanned(base, [base], sums, chunk=1 << 20, threads=1)
     for chunk, threads in [(1, 2), (7, 1), (4096, 8), (10_000, 2)]:
@@ -27,13 +28,3 @@ def test_sums_per_tensor_do_not_depend_on_the_cut(dtype, scanned):
                 math.fsum(tensor.double().square().flatten().tolist()),
             ]
             assert expected[name] == pytest.approx(exact, rel=1e-12, abs=1e-12)
-
-
-def test_a_value_per_tensor_reaches_its_entries(scanned):
-    base = {"a": torch.zeros(2), "b": torch.zeros(3)}
-
-    def spread(scan):
-        return scan.map(lambda piece: per_entry(piece, {"a": 1.0, "b": 2.0}, torch.device("cpu")), "x")
-
-    (found,) = scanned(base, [base], spread)
-    assert found.tolist() == [1, 1, 2, 2, 2]

@@ -1,6 +1,6 @@
 """Whole-model top-k: exactly the count asked for, drawn by position, whatever the chunks, threads and memory."""
 
-import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fusion_bench.weights import selection
-from fusion_bench.weights.selection import kept_count, largest_of_tensor, magnitude_cuts
+from fusion_bench.weights.selection import kept_count, magnitude_cuts, tensor_cuts
+from fusion_bench.weights.vectors import Vectors
 
 
 def flat(tensors):
@@ -90,7 +91,7 @@ def test_equal_magnitudes_across_tensors(k, trimmed_vector):
 def test_thresholds_of_all_experts_come_from_their_own_vectors(scanned):
     base = {"w": torch.zeros(1000)}
     experts = {"a": {"w": torch.arange(1000.0)}, "b": {"w": 10 * torch.arange(1000.0)}}
-    cuts = scanned(base, experts, lambda scan: magnitude_cuts(scan, 100))
+    cuts = scanned(base, experts, lambda scan: magnitude_cuts(scan, Vectors((0, 1)), 100))
     assert [cut.threshold for cut in cuts] == [900.0, 9000.0]
 
 
@@ -98,7 +99,7 @@ def test_differences_are_compared_as_they_are_not_as_float32_rounds_them(trimmed
     # 1 - 1e-8 is 1 in float32, so a comparison in float32 could not tell these apart
     base = {"w": torch.tensor([1.0, 1.0])}
     experts = {"e": {"w": torch.tensor([2e-8, 1e-8])}}
-    (cut,) = scanned(base, experts, lambda scan: magnitude_cuts(scan, 1))
+    (cut,) = scanned(base, experts, lambda scan: magnitude_cuts(scan, Vectors((0,)), 1))
     assert cut.last is None
     assert cut.threshold == 1.0 - float(torch.tensor(1e-8).double())
 
@@ -112,9 +113,20 @@ def test_none_and_all(trimmed_vector):
     assert kept_count(0.5, 5) == 2  # half to even
 
 
-def test_largest_of_one_tensor_keeps_the_earlier_of_equals():
-    values = torch.tensor([1.0, -1.0, 1.0, 0.5])
-    assert largest_of_tensor(values, 2).tolist() == [1, -1, 0, 0]
-    assert largest_of_tensor(values, 0).tolist() == [0, 0, 0, 0]
-    assert values.tolist() == [1, -1, 1, 0.5]
-    assert math.isclose(float(largest_of_tensor(values, 9).sum()), 1.5)
+def test_the_cut_of_one_tensor_keeps_the_earlier_of_equals(scanned):
+    base, values = {"w": torch.zeros(4)}, torch.tensor([1.0, -1.0, 1.0, 0.5])
+
+    def kept(count):
+        def look(scan):
+            vectors = Vectors((0,), offsets=scan.offsets)
+
+            def entries(piece):
+                return replace(vectors, cuts=tensor_cuts(piece, vectors, count)).entries(piece, 0).tolist()
+
+            return scan.map(entries, "x")[0]
+
+        return scanned(base, [{"w": values}], look)
+
+    assert kept(2) == [1, -1, 0, 0]
+    assert kept(0) == [0, 0, 0, 0]
+    assert kept(9) == values.tolist() == [1, -1, 1, 0.5]

@@ -1,0 +1,361 @@
+"""Compiled loops over the entries of all models at once, for tensors in the processor's memory.
+
+What torch does operation by operation, each through memory, is done here for a thousand entries at a time, which stay
+in the first cache from the first operation to the last. Operations, their order and their rounding (``float64``, no
+fused multiply-add) are those of the torch expressions in ``vectors.py``, so both give the same bits.
+
+The first call for a type of entries compiles, which takes a second or two; the result is kept on disk.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+STEP = 1024  # entries at a time: 8 KiB of float64 for each model
+BLOCK = 4096  # entries: sums over a tensor are sums of sums over blocks of so many
+COUNTERS = 64  # of a group of random draws
+GROUP = 4 * COUNTERS  # draws of a group
+_GLANCE = 32  # entries: how many are counted before looking whether any is worth keeping
+ALWAYS = 1 << 32  # the limit that every draw is below
+NO_CUT = -1.0
+
+MEAN, WEIGHTED_MEAN, SUM = 0, 1, 2
+
+_LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
+_MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+_WEYL = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
+
+# All in one file: the cache on disk knows a function to be out of date by the file that it is in, not by what it calls.
+_compiled = njit(nogil=True, cache=True)
+_part = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+class Terms(NamedTuple):
+    """The entries of some models at one place and what is made of each: T models, S spans, n entries.
+
+    Attributes:
+        rows: (T, n), as stored, ``float32`` or ``float64``.
+        base: (n), of the same type; not looked at unless ``centred``.
+        centred: whether the base is subtracted.
+        bounds: (S + 1), where spans begin and end among the entries.
+        starts: (S), where spans begin in their tensors.
+        limit: draws below it keep an entry; ``ALWAYS`` draws nothing.
+        keys: (T, S or 1, 4), of the random masks.
+        factors: (T, S or 1), what kept entries are multiplied with.
+        cuts: (T), the least magnitude that survives; ``NO_CUT`` trims nothing.
+        edges: (T, S or 1), from which entry on what equals the cut survives no more.
+    """
+
+    rows: NDArray[np.floating]
+    base: NDArray[np.floating]
+    centred: bool
+    bounds: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    limit: np.uint64
+    keys: NDArray[np.uint64]
+    factors: NDArray[np.float64]
+    cuts: NDArray[np.float64]
+    edges: NDArray[np.int64]
+
+
+@_compiled
+def philox(key, first, count, draws):  # type: ignore[no-untyped-def]
+    """Draws of ``count`` groups of counters, from group ``first`` on: ``uint32``, ``GROUP`` each.
+
+    A group is 64 counters one after the other: first the first words of all their results, then the second words, the
+    third and the fourth; so a processor works on many counters at once.
+
+    Args:
+        key: four ``uint64`` below 2³²: the two words of the key, and the two upper words of every counter.
+        first: number of the first group.
+        count: how many groups.
+        draws: written to.
+
+    Example:
+        >>> draws = np.empty(GROUP, np.uint32)
+        >>> philox(np.zeros(4, np.uint64), 0, 1, draws)
+        >>> [hex(word) for word in draws[::COUNTERS]]  # as published for counter 0 and key 0
+        ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']
+    """
+    for group in range(count):
+        words = draws[GROUP * group : GROUP * (group + 1)].reshape(4, COUNTERS)
+        w0, w1, w2, w3 = words[0], words[1], words[2], words[3]
+        begin = np.uint64(COUNTERS) * np.uint64(first + group)
+        for i in range(COUNTERS):
+            counter = begin + np.uint64(i)
+            x0, x1, x2, x3 = counter & _LOW, counter >> _HALF, key[2], key[3]
+            k0, k1 = key[0], key[1]
+            for _ in range(10):
+                p, q = x0 * _MULTIPLIERS[0], x2 * _MULTIPLIERS[1]
+                x0, x1, x2, x3 = (q >> _HALF) ^ x1 ^ k0, q & _LOW, (p >> _HALF) ^ x3 ^ k1, p & _LOW
+                k0, k1 = (k0 + _WEYL[0]) & _LOW, (k1 + _WEYL[1]) & _LOW
+            w0[i], w1[i], w2[i], w3[i] = np.uint32(x0), np.uint32(x1), np.uint32(x2), np.uint32(x3)
+
+
+# The loops below write to arrays that they do not read under the same condition: a store under a mask takes some
+# processors twenty times as long as a store of everything.
+
+
+@_part
+def _difference(row, base, out):  # type: ignore[no-untyped-def]
+    for i in range(row.size):
+        out[i] = np.float64(row[i]) - np.float64(base[i])
+
+
+@_part
+def _thinned(entries, draws, count, limit, factor, out):  # type: ignore[no-untyped-def]
+    for i in range(count):
+        out[i] = entries[i] * factor if np.uint64(draws[i]) < limit else 0.0
+
+
+@_part
+def _trimmed(entries, count, cut, edge, out):  # type: ignore[no-untyped-def]
+    if edge >= count:
+        for i in range(count):
+            out[i] = 0.0 if abs(entries[i]) < cut else entries[i]
+    else:
+        for i in range(count):
+            size = abs(entries[i])
+            out[i] = 0.0 if (size < cut) | ((size == cut) & (i >= edge)) else entries[i]
+
+
+@_part
+def _widened(row, out):  # type: ignore[no-untyped-def]
+    for i in range(out.size):
+        out[i] = np.float64(row[i])
+
+
+@_part
+def _scaled(entries, factor):  # type: ignore[no-untyped-def]
+    for i in range(entries.size):
+        entries[i] *= factor
+
+
+@_part
+def _vector(terms, k, s, lo, hi, one, other, draws):  # type: ignore[no-untyped-def]
+    """Entries ``lo`` to ``hi`` of term k, in the first of the two arrays; both are written to."""
+    thin, trim = terms.limit < np.uint64(ALWAYS), terms.cuts[k] >= 0
+    now, then = one, other
+    if thin != trim:
+        now, then = other, one
+    if terms.centred:
+        _difference(terms.rows[k, lo:hi], terms.base[lo:hi], now)
+    else:
+        _widened(terms.rows[k, lo:hi], now[: hi - lo])
+    factor = terms.factors[k, min(s, terms.factors.shape[1] - 1)]
+    if thin:
+        first = terms.starts[s] + lo - terms.bounds[s]
+        group = first // GROUP
+        key = terms.keys[k, min(s, terms.keys.shape[1] - 1)]
+        philox(key, group, (first + hi - lo - 1) // GROUP - group + 1, draws)
+        _thinned(now, draws[first - group * GROUP :], hi - lo, terms.limit, factor, then)
+        now, then = then, now
+    elif factor != 1.0:
+        _scaled(now, factor)
+    if trim:
+        _trimmed(now, hi - lo, terms.cuts[k], terms.edges[k, min(s, terms.edges.shape[1] - 1)] - lo, then)
+
+
+@_part
+def _fill(entries, value):  # type: ignore[no-untyped-def]
+    for i in range(entries.size):
+        entries[i] = value
+
+
+@_part
+def _add(total, entries):  # type: ignore[no-untyped-def]
+    for i in range(total.size):
+        total[i] += entries[i]
+
+
+@_compiled
+def vector(terms, k, out):  # type: ignore[no-untyped-def]
+    """Term k."""
+    one, other, draws = np.empty(STEP), np.empty(STEP), np.empty(STEP + 2 * GROUP, np.uint32)
+    for s in range(terms.bounds.size - 1):
+        for lo in range(terms.bounds[s], terms.bounds[s + 1], STEP):
+            hi = min(lo + STEP, terms.bounds[s + 1])
+            _vector(terms, k, s, lo, hi, one, other, draws)
+            _widened(one, out[lo:hi])
+
+
+@_compiled
+def add_up(terms, out):  # type: ignore[no-untyped-def]
+    """The sum of the terms, from the first to the last."""
+    one, other, draws = np.empty(STEP), np.empty(STEP), np.empty(STEP + 2 * GROUP, np.uint32)
+    for s in range(terms.bounds.size - 1):
+        for lo in range(terms.bounds[s], terms.bounds[s + 1], STEP):
+            hi = min(lo + STEP, terms.bounds[s + 1])
+            for k in range(terms.rows.shape[0]):
+                _vector(terms, k, s, lo, hi, one, other, draws)
+                if k == 0:
+                    _widened(one, out[lo:hi])
+                else:
+                    _add(out[lo:hi], one)
+
+
+@_part
+def _tally(total):  # type: ignore[no-untyped-def]
+    balance, odd = 0, 0  # odd: zero, or no number
+    for i in range(total.size):
+        balance += np.int64(total[i] > 0) - np.int64(total[i] < 0)
+        odd += np.int64(not ((total[i] > 0) | (total[i] < 0)))
+    return balance, odd
+
+
+@_part
+def _agreeing(entries, total, weight, count, into, counts):  # type: ignore[no-untyped-def]
+    for i in range(total.size):
+        agrees = ((entries[i] > 0) & (total[i] > 0)) | ((entries[i] < 0) & (total[i] < 0))
+        into[i] += entries[i] * weight if agrees else 0.0
+        counts[i] += count if agrees else 0.0
+
+
+@_compiled
+def elect(terms, weights, combine, undecided, out):  # type: ignore[no-untyped-def]
+    """Per entry the sign of the summed terms, and the mean or sum of the terms that have it.
+
+    Args:
+        terms: T of them.
+        weights: (T).
+        combine: ``MEAN``, ``WEIGHTED_MEAN`` or ``SUM``.
+        undecided: the sign of a sum of zero: −1, 0 (stays zero) or 1.
+        out: (n), written to.
+
+    Returns:
+        Positive less negative signs, not counting the undecided; whether any sum of zero has terms that are not.
+    """
+    count = terms.rows.shape[0]
+    vectors, other, draws = np.empty((count, STEP)), np.empty(STEP), np.empty(STEP + 2 * GROUP, np.uint32)
+    totals, sums, sizes = np.empty(STEP), np.empty(STEP), np.empty(STEP)
+    balance, cancelled = 0, False
+    for s in range(terms.bounds.size - 1):
+        for lo in range(terms.bounds[s], terms.bounds[s + 1], STEP):
+            hi = min(lo + STEP, terms.bounds[s + 1])
+            total, into, size = totals[: hi - lo], sums[: hi - lo], sizes[: hi - lo]
+            _fill(total, 0.0)
+            _fill(into, 0.0)
+            _fill(size, 0.0)
+            for k in range(count):
+                _vector(terms, k, s, lo, hi, vectors[k], other, draws)
+                if combine == WEIGHTED_MEAN:
+                    _scaled(vectors[k], weights[k])
+                _add(total, vectors[k])
+            surplus, odd = _tally(total)
+            balance += surplus
+            if odd > 0:
+                for i in range(total.size):
+                    if total[i] == 0:
+                        total[i] = undecided
+                        for k in range(count):
+                            cancelled |= vectors[k, i] != 0
+            for k in range(count):
+                weight, one = (1.0, weights[k]) if combine == WEIGHTED_MEAN else (weights[k], 1.0)
+                _agreeing(vectors[k], total, weight, one, into, size)
+            result = out[lo:hi]
+            if combine == SUM:
+                _widened(into, result)
+            else:
+                for i in range(into.size):
+                    result[i] = into[i] / (size[i] if size[i] != 0.0 else 1.0)
+            if odd > 0:
+                for i in range(total.size):
+                    if total[i] != total[i]:
+                        result[i] = total[i]
+    return balance, cancelled
+
+
+@_part
+def _glance(entries, low, high):  # type: ignore[no-untyped-def]
+    above, near = 0, 0
+    for i in range(entries.size):
+        size = abs(entries[i])
+        above += np.int64(size > high)
+        near += np.int64(size >= low)
+    return above, near
+
+
+@_compiled
+def survey(terms, k, low, high, sizes, places):  # type: ignore[no-untyped-def]
+    """How many magnitudes of term k are above ``high``, and how many between ``low`` and ``high``.
+
+    The latter, both bounds included, and where they are, are written to two arrays as far as those go.
+    """
+    one, other, draws = np.empty(STEP), np.empty(STEP), np.empty(STEP + 2 * GROUP, np.uint32)
+    above, inside = 0, 0
+    for s in range(terms.bounds.size - 1):
+        for lo in range(terms.bounds[s], terms.bounds[s + 1], STEP):
+            hi = min(lo + STEP, terms.bounds[s + 1])
+            _vector(terms, k, s, lo, hi, one, other, draws)
+            for begin in range(0, hi - lo, _GLANCE):
+                here = one[begin : min(begin + _GLANCE, hi - lo)]
+                more, near = _glance(here, low, high)
+                above += more
+                if near != more:
+                    for i in range(here.size):
+                        size = abs(here[i])
+                        if (size >= low) & (size <= high):
+                            if inside < sizes.size:
+                                sizes[inside], places[inside] = size, lo + begin + i
+                            inside += 1
+    return above, inside
+
+
+@_part
+def _folded(entries):  # type: ignore[no-untyped-def]
+    """The sum of a block, halves added to halves; the block is written to."""
+    half = BLOCK // 2
+    while half > 0:
+        for i in range(half):
+            entries[i] += entries[half + i]
+        half //= 2
+    return entries[0]
+
+
+@_compiled
+def magnitude_sums(terms, k, out):  # type: ignore[no-untyped-def]
+    """Σ |entry| of term k over each block of each span, one after the other in ``out``."""
+    one, other, draws = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK + 2 * GROUP, np.uint32)
+    at = 0
+    for s in range(terms.bounds.size - 1):
+        for lo in range(terms.bounds[s], terms.bounds[s + 1], BLOCK):
+            hi = min(lo + BLOCK, terms.bounds[s + 1])
+            _vector(terms, k, s, lo, hi, one, other, draws)
+            for i in range(hi - lo):
+                one[i] = abs(one[i])
+            _fill(one[hi - lo :], 0.0)
+            out[at] = _folded(one)
+            at += 1
+
+
+@_compiled
+def pair_sums(first, second, bounds, out):  # type: ignore[no-untyped-def]
+    """Σ a², Σ b², Σ (a − b)² and Σ (a + b)² over each block of each span: the four columns of ``out``."""
+    squares = np.empty((4, BLOCK))
+    at = 0
+    for s in range(bounds.size - 1):
+        for lo in range(bounds[s], bounds[s + 1], BLOCK):
+            hi = min(lo + BLOCK, bounds[s + 1])
+            here, there = first[lo:hi], second[lo:hi]
+            for i in range(here.size):
+                a, b = np.float64(here[i]), np.float64(there[i])
+                squares[0, i], squares[1, i] = a * a, b * b
+                squares[2, i], squares[3, i] = (a - b) * (a - b), (a + b) * (a + b)
+            for term in range(4):
+                _fill(squares[term, hi - lo :], 0.0)
+                out[at, term] = _folded(squares[term])
+            at += 1
+
+
+@_compiled
+def stepped(base, vector, scaling, out):  # type: ignore[no-untyped-def]
+    """θ₀ + λΔ, rounded to the type of ``out``; an entry that does not move keeps the base's bits.
+
+    Written so that −0.0 stays: −0.0 + 0.0 is 0.0, but −0.0 − 0.0 is −0.0.
+    """
+    for i in range(base.size):
+        out[i] = np.float64(base[i]) - (0.0 - vector[i] * scaling)

@@ -1,0 +1,242 @@
+"""The experts' task vectors as a rule wants them, entry by entry: thinned, scaled, trimmed, added up.
+
+Where the processor does the arithmetic, the compiled loops of ``kernels`` do; on another device the same operations in the
+same order, by torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fusion_bench.weights import kernels
+from fusion_bench.weights.checkpoint import laid_out
+from fusion_bench.weights.kernels import BLOCK
+from fusion_bench.weights.masks import bernoulli_mask, key_of, limit_of
+from fusion_bench.weights.pieces import BASE, Piece
+
+_NEVER = np.iinfo(np.int64).max
+
+
+class Cut(NamedTuple):
+    """What survives trimming: magnitudes above ``threshold``, and those equal to it up to position ``last``.
+
+    Positions count through the flattened task vector, tensors by name; ``last`` is None where all equal ones survive.
+    """
+
+    threshold: float
+    last: int | None = None
+
+
+class Thinning(NamedTuple):
+    """Entries stay at random, with chance ``density``; see ``bernoulli_mask``."""
+
+    density: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """One vector per model, as long as the whole model, of which pieces are worked out when asked for.
+
+    In this order: θᵢ, or Δᵢ where ``centred``; thinned; multiplied with a factor; trimmed.
+
+    Attributes:
+        models: numbers of experts, or ``BASE``.
+        centred: whether θ₀ is subtracted.
+        thinning: None keeps all entries.
+        factors: per model, one for all its tensors or one for each by name; None multiplies with nothing.
+        cuts: per model; None keeps all entries.
+        offsets: where each tensor begins in the flattened task vector; needed with ``cuts``.
+    """
+
+    models: tuple[int, ...]
+    centred: bool = True
+    thinning: Thinning | None = None
+    factors: tuple[float | Mapping[str, float], ...] | None = None
+    cuts: tuple[Cut, ...] | None = None
+    offsets: Mapping[str, int] | None = None
+
+    def entries(self, piece: Piece, at: int) -> Tensor:
+        """The vector of the model at a place among ``models``, ``float64``; not to be written to."""
+        if piece.on_cpu:
+            found = np.empty(piece.count)
+            kernels.vector(self.terms(piece), at, found)
+            return torch.from_numpy(found)
+        entries = piece.stored(self.models[at]).double()
+        if self.centred:
+            entries = entries - piece.base
+        if self.factors is not None:
+            entries = entries * self._factor(piece, at, entries.device)
+        if self.thinning is not None:
+            entries = torch.where(self._mask(piece, at).to(entries.device), entries, 0.0)
+        return entries if self.cuts is None else _trimmed(entries, self.cuts[at], piece, self.offsets or {})
+
+    def total(self, piece: Piece) -> Tensor:
+        """The sum of the vectors from the first to the last, ``float64``."""
+        if piece.on_cpu:
+            found = np.empty(piece.count)
+            kernels.add_up(self.terms(piece), found)
+            return torch.from_numpy(found)
+        total = self.entries(piece, 0).clone()  # may be an input
+        for at in range(1, len(self.models)):
+            total += self.entries(piece, at)
+        return total
+
+    def magnitudes(self, piece: Piece, at: int) -> NDArray[np.float64]:
+        """The sizes of the entries of one vector."""
+        return np.abs(self.entries(piece, at).cpu().numpy())
+
+    def between(
+        self, piece: Piece, bounds: Mapping[int, tuple[float, float]]
+    ) -> dict[int, tuple[int, NDArray[np.float64], NDArray[np.int64]]]:
+        """How many magnitudes are above an upper bound, and those from a lower bound to it, with their places.
+
+        Args:
+            piece: where.
+            bounds: both bounds of some vectors, by their place among ``models``.
+        """
+        found = {}
+        terms = self.terms(piece) if piece.on_cpu else None
+        for at, (low, high) in bounds.items():
+            if terms is None:
+                sizes = self.magnitudes(piece, at)
+                places = np.flatnonzero((sizes >= low) & (sizes <= high))
+                found[at] = int(np.count_nonzero(sizes > high)), sizes[places], places
+                continue
+            room = piece.count // 64 + 64  # far more than there are, where the bounds are close
+            while True:
+                kept, where = np.empty(room), np.empty(room, dtype=np.int64)
+                above, inside = kernels.survey(terms, at, low, high, kept, where)
+                if inside <= room:
+                    break
+                room = inside
+            found[at] = above, kept[:inside].copy(), where[:inside].copy()
+        return found
+
+    def magnitude_sums(self, piece: Piece) -> NDArray[np.float64]:
+        """Σ |entry| of every vector over each block of each span: (blocks, models)."""
+        if not piece.on_cpu:
+            return block_sums(piece, [self.entries(piece, at).abs() for at in range(len(self.models))])
+        sums, terms = np.empty((len(self.models), _blocks(piece))), self.terms(piece)
+        for at, row in enumerate(sums):
+            kernels.magnitude_sums(terms, at, row)
+        return sums.T
+
+    def terms(self, piece: Piece) -> kernels.Terms:
+        """What the kernels are told."""
+        rows = piece.rows((*((BASE,) if self.centred else ()), *self.models)).numpy()
+        spans, names = piece.spans, [piece.experts[model] if model != BASE else "" for model in self.models]
+        count, keys = len(self.models), np.zeros((1, 1, 4), dtype=np.uint64)
+        if self.thinning is not None:
+            seed = self.thinning.seed
+            keys = np.array([[key_of(seed, name, span.name) for span in spans] for name in names], dtype=np.uint64)
+        return kernels.Terms(
+            rows=rows[1:] if self.centred else rows,
+            base=rows[0],
+            centred=self.centred,
+            bounds=bounds_of(piece),
+            starts=np.array([span.start for span in spans], dtype=np.int64),
+            limit=np.uint64(kernels.ALWAYS if self.thinning is None else limit_of(self.thinning.density)),
+            keys=keys,
+            factors=np.array([[1.0]] * count if self.factors is None else [_listed(f, piece) for f in self.factors]),
+            cuts=np.array([kernels.NO_CUT] * count if self.cuts is None else [cut.threshold for cut in self.cuts]),
+            edges=self._edges(piece),
+        )
+
+    def _edges(self, piece: Piece) -> NDArray[np.int64]:
+        if self.cuts is None or all(cut.last is None for cut in self.cuts):
+            return np.full((len(self.models), 1), _NEVER)
+        offsets = self.offsets or {}
+        return np.array([[edge for _, _, edge in _edges(cut, piece, offsets)] for cut in self.cuts], dtype=np.int64)
+
+    def _factor(self, piece: Piece, at: int, device: torch.device) -> Tensor | float:
+        assert self.factors is not None
+        listed = _listed(self.factors[at], piece)
+        if len(listed) == 1:
+            return listed[0]
+        counts = torch.tensor([stop - start for _, start, stop in piece.spans], device=device)
+        return torch.tensor(listed, dtype=torch.float64, device=device).repeat_interleave(counts)
+
+    def _mask(self, piece: Piece, at: int) -> Tensor:
+        assert self.thinning is not None
+        density, seed, name = *self.thinning, piece.experts[self.models[at]]
+        return torch.cat(
+            [
+                bernoulli_mask(stop - start, density, seed=seed, expert=name, tensor=tensor, start=start)
+                for tensor, start, stop in piece.spans
+            ]
+        )
+
+
+def bounds_of(piece: Piece) -> NDArray[np.int64]:
+    """Where the spans of a piece begin, and the last one ends, among its entries."""
+    return np.cumsum([0, *(stop - start for _, start, stop in piece.spans)], dtype=np.int64)
+
+
+def block_sums(piece: Piece, values: Sequence[Tensor]) -> NDArray[np.float64]:
+    """The sums of several values per entry over each block of each span, (blocks, values), as the kernels add them.
+
+    A block is ``BLOCK`` entries, the last of a span padded with zeros; halves are added to halves until one is left.
+    """
+    columns = []
+    for value in values:
+        parts = []
+        for _, at, end in laid_out(piece.spans):
+            padded = np.zeros(-(-(end - at) // BLOCK) * BLOCK)
+            padded[: end - at] = value[at:end].cpu().numpy()
+            blocks = padded.reshape(-1, BLOCK)
+            while blocks.shape[1] > 1:
+                half = blocks.shape[1] // 2
+                blocks = blocks[:, :half] + blocks[:, half:]
+            parts.append(blocks[:, 0])
+        columns.append(np.concatenate(parts))
+    return np.stack(columns, axis=1)
+
+
+def pair_sums(piece: Piece, first: int, second: int) -> NDArray[np.float64]:
+    """Σ a², Σ b², Σ (a − b)² and Σ (a + b)² of two models over each block of each span: (blocks, 4)."""
+    if piece.on_cpu:
+        a, b = piece.rows((first, second)).numpy()
+        sums = np.empty((_blocks(piece), 4))
+        kernels.pair_sums(a, b, bounds_of(piece), sums)
+        return sums
+    one, other = piece.stored(first).double(), piece.stored(second).double()
+    return block_sums(piece, [one.square(), other.square(), (one - other).square(), (one + other).square()])
+
+
+def _blocks(piece: Piece) -> int:
+    return sum(-(-(stop - start) // BLOCK) for _, start, stop in piece.spans)
+
+
+def _listed(factor: float | Mapping[str, float], piece: Piece) -> list[float]:
+    return [factor[name] for name, _, _ in piece.spans] if isinstance(factor, Mapping) else [factor]
+
+
+def _edges(cut: Cut, piece: Piece, offsets: Mapping[str, int]) -> list[tuple[int, int, int]]:
+    """Where each span begins and ends in the piece, and from where on what equals the threshold survives no more."""
+    if cut.last is None:
+        return [(at, end, _NEVER) for _, at, end in laid_out(piece.spans)]
+    last = cut.last + 1
+    return [
+        (at, end, at + max(0, min(last - offsets[name] - start, end - at)))
+        for (name, start, _), at, end in laid_out(piece.spans)
+    ]
+
+
+def _trimmed(entries: Tensor, cut: Cut, piece: Piece, offsets: Mapping[str, int]) -> Tensor:
+    if cut.threshold < 0:
+        return entries
+    sizes = entries.abs()
+    kept = torch.where(sizes < cut.threshold, 0.0, entries)
+    if cut.last is not None:
+        for _, end, edge in _edges(cut, piece, offsets):
+            if edge < end:
+                kept[edge:end] = torch.where(sizes[edge:end] <= cut.threshold, 0.0, entries[edge:end])
+    return kept
