@@ -15,6 +15,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.weights.fetch import Stretch
 from fusion_bench.weights.header import Header, Spec
 
 
@@ -210,6 +212,9 @@ class StateCheckpoint(Checkpoint):
 class FileCheckpoint(Checkpoint):
     """One or more safetensors files read with ``pread``: no tensor is mapped or kept, every file is opened once.
 
+    Attributes:
+        places: names to the number of the file and the tensor's first byte in it.
+
     Args:
         headers: the files with their headers, in natural order of the shards.
         label: for messages.
@@ -220,17 +225,9 @@ class FileCheckpoint(Checkpoint):
         self._paths = tuple(headers)
         self.headers = tuple(headers.values())
         self._descriptors: list[int] = []
-        specs: dict[str, Spec] = {}
-        self._places: dict[str, tuple[int, int]] = {}
-        for number, (path, header) in enumerate(headers.items()):
-            for name, offset in header.offsets.items():
-                if name in self._places:
-                    other = self._paths[self._places[name][0]]
-                    raise FusionBenchError(f"tensor {name!r} is in {path.name} and in {other.name} of {label}")
-                self._places[name] = (number, offset)
-            specs.update(header.specs)
-        # files of equal headers share one table, so that comparing them takes no time
-        self.specs = next(iter(headers.values())).specs if len(headers) == 1 else specs
+        self.specs, self.places = _tables(self.headers)
+        if len(self.specs) < sum(len(header.specs) for header in self.headers):
+            self._refuse_twice()
         try:
             self._descriptors.extend(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)) for path in self._paths)
         except OSError as error:
@@ -240,21 +237,19 @@ class FileCheckpoint(Checkpoint):
     def gather(self, spans: Sequence[Span]) -> Tensor:
         count = sum(span.stop - span.start for span in spans)
         entries = torch.empty(count, dtype=self.specs[spans[0].name].dtype)
-        self._read_into(entries, spans)
+        self.fill(spans, entries)
         return entries
 
-    def fill(self, spans: Sequence[Span], row: Tensor) -> None:
-        if row.dtype == self.specs[spans[0].name].dtype and row.device.type == "cpu":
-            self._read_into(row, spans)
-        else:
-            super().fill(spans, row)
+    def stretches(self, found: Sequence[tuple[int, int, int]]) -> list[Stretch]:
+        """What ``runs`` found among ``places``, with the open files."""
+        return [Stretch(self._descriptors[number], begin, end) for number, begin, end in found]
 
     def place(self, name: str) -> str:
-        return str(self._paths[self._places[name][0]])
+        return str(self._paths[self.places[name][0]])
 
     def shard(self, name: str) -> int:
         """The number of the file that holds a tensor."""
-        return self._places[name][0]
+        return self.places[name][0]
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -267,12 +262,22 @@ class FileCheckpoint(Checkpoint):
     def __del__(self) -> None:
         self.close()
 
-    def _read_into(self, entries: Tensor, spans: Sequence[Span]) -> None:
-        if entries.numel():
-            view, at = memoryview(entries.view(torch.uint8).numpy()), 0  # type: ignore[arg-type]
-            for number, begin, end in runs(spans, self._places, entries.element_size()):
+    def fill(self, spans: Sequence[Span], row: Tensor) -> None:
+        if row.dtype != self.specs[spans[0].name].dtype or row.device.type != "cpu":
+            super().fill(spans, row)
+        elif row.numel():
+            view, at = memoryview(row.view(torch.uint8).numpy()), 0  # type: ignore[arg-type]
+            for number, begin, end in runs(spans, self.places, row.element_size()):
                 self._read(number, begin, view[at : at + end - begin])
                 at += end - begin
+
+    def _refuse_twice(self) -> None:
+        seen: dict[str, Path] = {}
+        for path, header in zip(self._paths, self.headers, strict=True):
+            for name in header.specs:
+                if name in seen:
+                    raise FusionBenchError(f"tensor {name!r} is in {path.name} and in {seen[name].name} of {self.label}")
+                seen[name] = path
 
     def _read(self, number: int, offset: int, into: memoryview) -> None:
         done, began = 0, time.perf_counter()
@@ -287,3 +292,13 @@ class FileCheckpoint(Checkpoint):
                 )
             done += count
         self.traffic.add(done, time.perf_counter() - began)
+
+
+@lru_cache(maxsize=4)  # models of one layout have the same headers
+def _tables(headers: tuple[Header, ...]) -> tuple[Mapping[str, Spec], Mapping[str, tuple[int, int]]]:
+    """The specs of several files together, and for every name the number of its file and its first byte there.
+
+    The same objects for the same headers, so that comparing them takes no time.
+    """
+    places = {name: (number, offset) for number, h in enumerate(headers) for name, offset in h.offsets.items()}
+    return {name: spec for header in headers for name, spec in header.specs.items()}, places

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol, TypeVar
 
@@ -81,10 +82,17 @@ class _Run:
         self._sound: frozenset[int] | None = frozenset() if check else None
         self._device = torch.device(device) if device is not None else None
         self._experts = tuple(plan.experts.items())
+        self._buffer = threading.local()
 
     def piece(self, unit: Unit) -> Piece:
         return Piece(
-            unit.spans, self._plan.base, self._experts, shape=unit.shape, device=self._device, sound=self._sound
+            unit.spans,
+            self._plan.base,
+            self._experts,
+            shape=unit.shape,
+            device=self._device,
+            buffer=self._buffer,
+            sound=self._sound,
         )
 
     def over(

@@ -57,7 +57,7 @@ class Spec(NamedTuple):
         return self.numel * self.dtype.itemsize
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Header:
     """The tensors of one file in the order of their data.
 

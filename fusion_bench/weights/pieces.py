@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.weights.checkpoint import Checkpoint, Factors, Span, located
+from fusion_bench.weights.checkpoint import Checkpoint, Factors, FileCheckpoint, Span, located, runs
+from fusion_bench.weights.fetch import all_finite, fetch
 from fusion_bench.weights.header import Spec
 
 
@@ -26,6 +30,7 @@ class Piece:
         loaded: which checkpoints have been read from, by ``id``.
 
     Args:
+        buffer: a thread's own memory for what it reads, used again by its next piece.
         sound: checkpoints known to hold finite entries only, by ``id``; None looks at none.
     """
 
@@ -37,12 +42,13 @@ class Piece:
         *,
         shape: tuple[int, ...] | None = None,
         device: torch.device | None = None,
+        buffer: threading.local | None = None,
         sound: frozenset[int] | None = frozenset(),
     ) -> None:
         self.spans, self.shape = spans, shape
         self.experts = tuple(name for name, _ in experts)
         self._base, self._checkpoints = base, [checkpoint for _, checkpoint in experts]
-        self._device, self._sound = device, sound
+        self._device, self._sound, self._buffer = device, sound, buffer
         self.loaded: set[int] = set()
         self._stored_base: Tensor | None = None
         self._working_base: Tensor | None = None
@@ -57,7 +63,8 @@ class Piece:
     def base(self) -> Tensor:
         """θ₀; not to be written to."""
         if self._working_base is None:
-            self._working_base = self.stored_base.double()
+            # a copy in any case: what is stored may be in a buffer that serves the next piece, too
+            self._working_base = self.stored_base.to(torch.float64, copy=True)
         return self._working_base
 
     def weights(self, number: int) -> Tensor:
@@ -86,21 +93,62 @@ class Piece:
         """Whether the arithmetic is done by the processor."""
         return (self._device or self._base.device).type == "cpu"
 
-    def rows(self, numbers: Sequence[int]) -> Tensor:
-        """Several models' entries, a row each: ``float32`` where that holds all of their types exactly."""
+    def rows(self, numbers: Sequence[int]) -> NDArray[np.floating]:
+        """Several models' entries, a row each: ``float32`` where that holds all of their types exactly.
+
+        Not to be written to, and to be used before the thread goes on to another piece: rows may share a buffer.
+        """
         models = [self._base if number == BASE else self._checkpoints[number] for number in numbers]
-        kinds = {model.specs[self.spans[0].name].dtype for model in models}
-        dtype = torch.float64 if torch.float64 in kinds else torch.float32
-        found = torch.empty((len(models), self.count), dtype=dtype)
-        for row, number, model in zip(found, numbers, models, strict=True):
-            if number == BASE and (self._stored_base is not None or dtype != model.specs[self.spans[0].name].dtype):
-                row.copy_(self.stored_base)
+        name = self.spans[0].name
+        wide = any(model.specs[name].dtype == torch.float64 for model in models)
+        dtype = torch.float64 if wide else torch.float32
+        found = self._room(len(models) * self.count, dtype).view(len(models), self.count)
+        self._fill(models, found)
+        entries = found.numpy()
+        if self._sound is not None and not all_finite(entries):
+            for row, model in zip(found, models, strict=True):
+                refuse_non_finite(row, self.spans, model)
+        self.loaded.update(map(id, models))
+        if self._base.specs[name].dtype == dtype and BASE in numbers and self._stored_base is None:
+            self._stored_base = found[numbers.index(BASE)]
+        return entries
+
+    def _fill(self, models: Sequence[Checkpoint], rows: Tensor) -> None:
+        """Write the models' entries to the rows; plain files of one type are read in one go."""
+        name, width = self.spans[0].name, rows.element_size() * self.count
+        layouts: dict[int, list[tuple[int, int, int]]] = {}
+        stretches, places, owners = [], [], []
+        for number, model in enumerate(models):
+            if not isinstance(model, FileCheckpoint) or model.specs[name].dtype != rows.dtype:
+                model.fill(self.spans, rows[number])
                 continue
-            model.fill(self.spans, row)
-            self._check(model, row)
-            if number == BASE:
-                self._stored_base = row
-        return found
+            if id(model.places) not in layouts:
+                layouts[id(model.places)] = runs(self.spans, model.places, rows.element_size())
+            owners.append((number, model))
+            at = number * width
+            for stretch in model.stretches(layouts[id(model.places)]):
+                stretches.append(stretch)
+                places.append(at)
+                at += stretch.end - stretch.begin
+        if not owners:
+            return
+        seconds = fetch(stretches, places, rows.view(torch.uint8).view(-1).numpy())
+        for number, model in owners:
+            if seconds is None:
+                model.fill(self.spans, rows[number])
+            else:
+                model.traffic.add(width, seconds / len(owners))
+
+    def _room(self, count: int, dtype: torch.dtype) -> Tensor:
+        """A flat tensor: the thread's buffer, which stays in the processor's cache, unless this piece has it already."""
+        size = count * dtype.itemsize
+        if self._buffer is None:
+            return torch.empty(count, dtype=dtype)
+        if getattr(self._buffer, "bytes", None) is None or self._buffer.bytes.numel() < size:
+            self._buffer.bytes = torch.empty(size, dtype=torch.uint8)
+        room: Tensor = self._buffer.bytes[:size].view(dtype)
+        self._buffer = None
+        return room
 
     @property
     def stored_base(self) -> Tensor:

@@ -45,11 +45,8 @@ def tensor_cuts(piece: Piece, vectors: Vectors, count: int) -> tuple[Cut, ...]:
     if count <= 0:
         return tuple(Cut(math.inf) for _ in vectors.models)
     offset = (vectors.offsets or {}).get(piece.spans[0].name, 0)
-    cuts = []
-    for at in range(len(vectors.models)):
-        sizes = vectors.magnitudes(piece, at)
-        cuts.append(_cut(sizes, np.arange(offset, offset + sizes.size), count))
-    return tuple(cuts)
+    places = np.arange(offset, offset + piece.count)
+    return tuple(_cut(sizes, places, count) for sizes in vectors.magnitudes(piece))
 
 
 def _cut(sizes: NDArray[np.float64], positions: NDArray[np.int64], count: int) -> Cut:
@@ -91,11 +88,8 @@ def magnitude_cuts(scan: Scan, vectors: Vectors, count: int) -> tuple[Cut, ...]:
 
 
 def _bracketed(scan: Scan, vectors: Vectors, count: int) -> list[_Search]:
-    models = range(len(vectors.models))
-    sampled = scan.sample(lambda piece: [vectors.magnitudes(piece, at) for at in models])
     searches = []
-    for at in models:
-        values = np.concatenate([piece[at] for piece in sampled])
+    for values in np.concatenate(scan.sample(vectors.magnitudes), axis=1):
         share, size = 1 - count / scan.size, values.size
         width = _SPREAD * math.sqrt(share * (1 - share) / size) + 2 / size
         low, high = (math.floor((share + sign * width) * size) for sign in (-1, 1))
@@ -216,7 +210,7 @@ def _nth(scan: Scan, vectors: Vectors, at: int, threshold: float, begin: int, si
     def look(piece: Piece) -> list[int]:
         for (name, start, _), first, end in laid_out(piece.spans):
             if scan.offsets[name] + start == begin and end - first == size:
-                equal = np.flatnonzero(vectors.magnitudes(piece, at)[first:end] == threshold)
+                equal = np.flatnonzero(vectors.magnitudes(piece)[at, first:end] == threshold)
                 return [begin + int(equal[nth - 1])]
         return []
 

@@ -89,9 +89,16 @@ class Vectors:
             total += self.entries(piece, at)
         return total
 
-    def magnitudes(self, piece: Piece, at: int) -> NDArray[np.float64]:
-        """The sizes of the entries of one vector."""
-        return np.abs(self.entries(piece, at).cpu().numpy())
+    def magnitudes(self, piece: Piece) -> NDArray[np.float64]:
+        """The sizes of the entries of all vectors: (models, entries)."""
+        found = np.empty((len(self.models), piece.count))
+        terms = self.terms(piece) if piece.on_cpu else None
+        for at, row in enumerate(found):
+            if terms is None:
+                row[:] = self.entries(piece, at).cpu().numpy()
+            else:
+                kernels.vector(terms, at, row)
+        return np.abs(found, out=found)
 
     def between(
         self, piece: Piece, bounds: Mapping[int, tuple[float, float]]
@@ -106,7 +113,7 @@ class Vectors:
         terms = self.terms(piece) if piece.on_cpu else None
         for at, (low, high) in bounds.items():
             if terms is None:
-                sizes = self.magnitudes(piece, at)
+                sizes = np.abs(self.entries(piece, at).cpu().numpy())
                 places = np.flatnonzero((sizes >= low) & (sizes <= high))
                 found[at] = int(np.count_nonzero(sizes > high)), sizes[places], places
                 continue
@@ -131,7 +138,7 @@ class Vectors:
 
     def terms(self, piece: Piece) -> kernels.Terms:
         """What the kernels are told."""
-        rows = piece.rows((*((BASE,) if self.centred else ()), *self.models)).numpy()
+        rows = piece.rows((*((BASE,) if self.centred else ()), *self.models))
         spans, names = piece.spans, [piece.experts[model] if model != BASE else "" for model in self.models]
         count, keys = len(self.models), np.zeros((1, 1, 4), dtype=np.uint64)
         if self.thinning is not None:
@@ -203,7 +210,7 @@ def block_sums(piece: Piece, values: Sequence[Tensor]) -> NDArray[np.float64]:
 def pair_sums(piece: Piece, first: int, second: int) -> NDArray[np.float64]:
     """Σ a², Σ b², Σ (a − b)² and Σ (a + b)² of two models over each block of each span: (blocks, 4)."""
     if piece.on_cpu:
-        a, b = piece.rows((first, second)).numpy()
+        a, b = piece.rows((first, second))
         sums = np.empty((_blocks(piece), 4))
         kernels.pair_sums(a, b, bounds_of(piece), sums)
         return sums
