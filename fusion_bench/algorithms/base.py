@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
-from torch import nn
+from torch import Tensor, nn
 
 from fusion_bench.algorithms.options import Pair, Position, Scaling, choose_pair
 from fusion_bench.models.ensemble import Ensemble

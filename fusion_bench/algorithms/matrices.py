@@ -34,11 +34,11 @@ class MatrixAlgorithm(TaskVectorAlgorithm):
 
     def prepare(self, scan: Scan) -> Merge:
         count = len(scan.experts)
-        experts = Vectors(tuple(range(count)))
+        mean = Vectors(tuple(range(count)), divisor=count)
 
         def merge(piece: Piece) -> Tensor:
             if piece.shape is None:
-                return experts.total(piece).div_(count)
+                return mean.total(piece)
             return self.matrix((matrix_of(piece, i, kernels=self.kernels) for i in range(count)), count)
 
         return merge

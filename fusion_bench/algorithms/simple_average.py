@@ -32,5 +32,4 @@ class SimpleAverage(MergingAlgorithm):
 
     def prepare(self, scan: Scan) -> Merge:
         count = len(scan.experts)
-        vectors = Vectors(tuple(range(count)), centred=False)
-        return lambda piece: vectors.total(piece).div_(count)
+        return Vectors(tuple(range(count)), centred=False, divisor=count).total

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from pydantic.dataclasses import dataclass
+from torch import Tensor
 
 from fusion_bench.algorithms.base import TaskVectorAlgorithm
 from fusion_bench.algorithms.options import Density, Scaling, Weights, made, raw_weights

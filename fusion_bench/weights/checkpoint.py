@@ -276,7 +276,9 @@ class FileCheckpoint(Checkpoint):
         for path, header in zip(self._paths, self.headers, strict=True):
             for name in header.specs:
                 if name in seen:
-                    raise FusionBenchError(f"tensor {name!r} is in {path.name} and in {seen[name].name} of {self.label}")
+                    raise FusionBenchError(
+                        f"tensor {name!r} is in {path.name} and in {seen[name].name} of {self.label}"
+                    )
                 seen[name] = path
 
     def _read(self, number: int, offset: int, into: memoryview) -> None:

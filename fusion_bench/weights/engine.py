@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,15 +14,15 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.progress import Progress, silent
 from fusion_bench.weights import kernels
 from fusion_bench.weights.checkpoint import Span, located
-from fusion_bench.weights.kernels import BLOCK
 from fusion_bench.weights.parallel import map_in_threads
-from fusion_bench.weights.pieces import Piece, looks_finite, unravelled
+from fusion_bench.weights.pieces import Piece, unravelled
 from fusion_bench.weights.plan import Plan, Unit, scan_units
 from fusion_bench.weights.rule import Rule, Scan
 
 Result = TypeVar("Result")
 NonFinite = Literal["error", "allow"]
-_SAMPLED = 256  # pieces looked at by Scan.sample
+_SAMPLED = 256  # pieces looked at by Scan.sample, and
+_LOOKED = 1024  # entries of each
 _KEPT = 4  # share of the memory budget that a rule may keep
 
 
@@ -121,13 +122,14 @@ class _Run:
             size += spec.numel
 
         def go(function: Callable[[Piece], Result], stage: str) -> list[Result]:
-            return self.over(
-                scan_units(plan),
-                lambda u: function(self.piece(u)),
-                threads=plan.threads,
-                stage=stage,
-                progress=progress,
-            )
+            def step(unit: Unit) -> tuple[Result, set[int]]:
+                piece = self.piece(unit)
+                return function(piece), piece.loaded
+
+            found = self.over(scan_units(plan), step, threads=plan.threads, stage=stage, progress=progress)
+            if self._sound is not None and found:  # what has been read from end to end needs no second look
+                self._sound |= set.intersection(*(loaded for _, loaded in found))
+            return [result for result, _ in found]
 
         def sample(function: Callable[[Piece], Result]) -> list[Result]:
             units = _spread(scan_units(plan))
@@ -137,14 +139,14 @@ class _Run:
 
 
 def _spread(units: Sequence[Unit]) -> list[Unit]:
-    """Few units evenly over all, each cut down to its first block."""
-    step = max(1, len(units) // _SAMPLED)
+    """Few places evenly over all: of each unit, or of units some way apart, a few entries."""
+    step = -(-len(units) // _SAMPLED)
     small = []
     for unit in units[::step]:
         spans, held = [], 0
         for name, start, stop in unit.spans:
-            if held < BLOCK:
-                spans.append(Span(name, start, min(stop, start + BLOCK - held)))
+            if held < _LOOKED:
+                spans.append(Span(name, start, min(stop, start + _LOOKED - held)))
                 held += spans[-1].stop - start
         small.append(Unit(tuple(spans)))
     return small
@@ -160,23 +162,17 @@ class _Store:
         if result.numel() != piece.count:
             shapes = f"{piece.count:,} entries of {piece.spans[0].name!r} into {result.numel():,}"
             raise FusionBenchError(f"the merge rule turned {shapes}")
-        result = result.reshape(-1)
         dtype = self._plan.specs[piece.spans[0].name].dtype
         if self._step and self._scaling is not None:
-            stored = moved(piece.stored_base, result, self._scaling, dtype)
+            stored, sound = stepped(piece.stored_base, result.reshape(-1), self._scaling, dtype)
         else:
-            stored = result if self._step else rounded(result, dtype)
-        if self._check:
+            stored, sound = narrowed(result.reshape(-1), torch.float64 if self._step else dtype)
+        if self._check and not sound:
             self._refuse_overflow(piece.spans, stored, dtype)
         self._sink.write(piece.spans, stored)
 
     def _refuse_overflow(self, spans: Sequence[Span], stored: Tensor, dtype: torch.dtype) -> None:
-        if looks_finite(stored):
-            return
-        bad = ~stored.isfinite()
-        if not bool(bad.any()):
-            return
-        name, entry = located(spans, int(bad.nonzero()[0]))
+        name, entry = located(spans, int((~stored.isfinite()).nonzero()[0]))
         index = unravelled(entry, self._plan.specs[name])
         raise FusionBenchError(
             f"the merged model: tensor {name!r} is not finite in {dtype} at {index}",
@@ -184,8 +180,10 @@ class _Store:
         )
 
 
-def moved(base: Tensor, vector: Tensor, scaling: float, dtype: torch.dtype) -> Tensor:
-    """θ₀ + λΔ, worked out in ``float64`` and rounded; an entry that does not move keeps the base's bits.
+def stepped(base: Tensor, vector: Tensor, scaling: float, dtype: torch.dtype) -> tuple[Tensor, bool]:
+    """θ₀ + λΔ, worked out in ``float64`` and rounded, and whether that is finite everywhere.
+
+    An entry that does not move keeps the base's bits.
 
     Args:
         base: θ₀, flat.
@@ -194,25 +192,32 @@ def moved(base: Tensor, vector: Tensor, scaling: float, dtype: torch.dtype) -> T
         dtype: of the result.
 
     Example:
-        >>> moved(torch.tensor([1.0, -0.0]), torch.tensor([1.0, 0.0]).double(), 0.5, torch.float32)
-        tensor([1.5000, -0.0000])
+        >>> stepped(torch.tensor([1.0, -0.0]), torch.tensor([1.0, 0.0]).double(), 0.5, torch.float32)
+        (tensor([1.5000, -0.0000]), True)
     """
     if base.dtype == dtype == torch.float32 and base.device.type == "cpu":
-        found = torch.empty_like(base)
-        kernels.stepped(base.numpy(), vector.numpy(), scaling, found.numpy())
-        return found
+        found = np.empty(base.numel(), dtype=np.float32)
+        odd = kernels.stepped(base.numpy(), vector.numpy(), scaling, found)
+        return torch.from_numpy(found), odd == 0
     # −0.0 + 0.0 is 0.0, but −0.0 − 0.0 is −0.0
-    return rounded(base.double() - (0.0 - vector * scaling), dtype)
+    return narrowed(base.double() - (0.0 - vector * scaling), dtype)
 
 
-def rounded(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """``float64`` rounded to a type; to half precision through ``float32``, as if computed in it.
+def narrowed(entries: Tensor, dtype: torch.dtype) -> tuple[Tensor, bool]:
+    """Flat ``float64`` entries rounded to a type, and whether they are finite everywhere.
+
+    To half precision they are rounded through ``float32``, as if computed in it.
 
     Example:
-        >>> rounded(torch.tensor([1 / 3]).double(), torch.float32)
-        tensor([0.3333])
+        >>> narrowed(torch.tensor([1 / 3, 1e39]).double(), torch.float32)
+        (tensor([0.3333,    inf]), False)
     """
-    return tensor if dtype == torch.float64 else tensor.float().to(dtype)
+    if dtype == torch.float32 and entries.device.type == "cpu" and entries.dtype == torch.float64:
+        found = np.empty(entries.numel(), dtype=np.float32)
+        odd = kernels.narrowed(entries.contiguous().numpy(), found)
+        return torch.from_numpy(found), odd == 0
+    stored = entries.double() if dtype == torch.float64 else entries.float().to(dtype)
+    return stored, bool(stored.isfinite().all())
 
 
 def _copy(plan: Plan, name: str, sink: Sink) -> None:

@@ -1,7 +1,7 @@
 """Reading one place of many files in one go.
 
-A thread that reads gives Python's lock away and must wait for it afterwards, 50 µs where another has work. So all reads of a
-piece, and the look whether its entries are numbers, are two compiled calls.
+A thread that reads gives Python's lock away and must wait for it afterwards, 50 µs where another has work. So all reads
+of a piece, and the look whether its entries are numbers, are two compiled calls.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def all_finite(entries: NDArray[np.floating]) -> bool:
 
 
 @njit(nogil=True, cache=True)
-def _fetch(descriptors, begins, sizes, places, address):  # type: ignore[no-untyped-def]
+def _fetch(descriptors, begins, sizes, places, address):
     for i in range(descriptors.size):
         done = 0
         while done < sizes[i]:
@@ -75,7 +75,7 @@ def _fetch(descriptors, begins, sizes, places, address):  # type: ignore[no-unty
 
 
 @njit(nogil=True, cache=True)
-def _all_set(words, bits):  # type: ignore[no-untyped-def]
+def _all_set(words, bits):
     """How many words have all of some bits."""
     count = 0
     for i in range(words.size):

@@ -19,7 +19,6 @@ STEP = 1024  # entries at a time: 8 KiB of float64 for each model
 BLOCK = 4096  # entries: sums over a tensor are sums of sums over blocks of so many
 COUNTERS = 64  # of a group of random draws
 GROUP = 4 * COUNTERS  # draws of a group
-_GLANCE = 32  # entries: how many are counted before looking whether any is worth keeping
 ALWAYS = 1 << 32  # the limit that every draw is below
 NO_CUT = -1.0
 
@@ -63,7 +62,7 @@ class Terms(NamedTuple):
 
 
 @_compiled
-def philox(key, first, count, draws):  # type: ignore[no-untyped-def]
+def philox(key, first, count, draws):
     """Draws of ``count`` groups of counters, from group ``first`` on: ``uint32``, ``GROUP`` each.
 
     A group is 64 counters one after the other: first the first words of all their results, then the second words, the
@@ -101,19 +100,25 @@ def philox(key, first, count, draws):  # type: ignore[no-untyped-def]
 
 
 @_part
-def _difference(row, base, out):  # type: ignore[no-untyped-def]
+def _difference(row, base, factor, out):
     for i in range(row.size):
-        out[i] = np.float64(row[i]) - np.float64(base[i])
+        out[i] = (np.float64(row[i]) - np.float64(base[i])) * factor
 
 
 @_part
-def _thinned(entries, draws, count, limit, factor, out):  # type: ignore[no-untyped-def]
+def _widened(row, factor, out):
+    for i in range(row.size):
+        out[i] = np.float64(row[i]) * factor
+
+
+@_part
+def _thinned(entries, draws, count, limit, out):
     for i in range(count):
-        out[i] = entries[i] * factor if np.uint64(draws[i]) < limit else 0.0
+        out[i] = entries[i] if np.uint64(draws[i]) < limit else 0.0
 
 
 @_part
-def _trimmed(entries, count, cut, edge, out):  # type: ignore[no-untyped-def]
+def _trimmed(entries, count, cut, edge, out):
     if edge >= count:
         for i in range(count):
             out[i] = 0.0 if abs(entries[i]) < cut else entries[i]
@@ -124,82 +129,121 @@ def _trimmed(entries, count, cut, edge, out):  # type: ignore[no-untyped-def]
 
 
 @_part
-def _widened(row, out):  # type: ignore[no-untyped-def]
-    for i in range(out.size):
-        out[i] = np.float64(row[i])
-
-
-@_part
-def _scaled(entries, factor):  # type: ignore[no-untyped-def]
+def _scaled(entries, factor):
     for i in range(entries.size):
         entries[i] *= factor
 
 
 @_part
-def _vector(terms, k, s, lo, hi, one, other, draws):  # type: ignore[no-untyped-def]
+def _vector(terms, k, s, lo, hi, one, other, draws):
     """Entries ``lo`` to ``hi`` of term k, in the first of the two arrays; both are written to."""
     thin, trim = terms.limit < np.uint64(ALWAYS), terms.cuts[k] >= 0
     now, then = one, other
     if thin != trim:
         now, then = other, one
-    if terms.centred:
-        _difference(terms.rows[k, lo:hi], terms.base[lo:hi], now)
-    else:
-        _widened(terms.rows[k, lo:hi], now[: hi - lo])
     factor = terms.factors[k, min(s, terms.factors.shape[1] - 1)]
+    if terms.centred:
+        _difference(terms.rows[k, lo:hi], terms.base[lo:hi], factor, now)
+    else:
+        _widened(terms.rows[k, lo:hi], factor, now)
     if thin:
         first = terms.starts[s] + lo - terms.bounds[s]
         group = first // GROUP
         key = terms.keys[k, min(s, terms.keys.shape[1] - 1)]
         philox(key, group, (first + hi - lo - 1) // GROUP - group + 1, draws)
-        _thinned(now, draws[first - group * GROUP :], hi - lo, terms.limit, factor, then)
+        _thinned(now, draws[first - group * GROUP :], hi - lo, terms.limit, then)
         now, then = then, now
-    elif factor != 1.0:
-        _scaled(now, factor)
     if trim:
         _trimmed(now, hi - lo, terms.cuts[k], terms.edges[k, min(s, terms.edges.shape[1] - 1)] - lo, then)
 
 
 @_part
-def _fill(entries, value):  # type: ignore[no-untyped-def]
+def _fill(entries, value):
     for i in range(entries.size):
         entries[i] = value
 
 
 @_part
-def _add(total, entries):  # type: ignore[no-untyped-def]
+def _add(total, entries):
     for i in range(total.size):
         total[i] += entries[i]
 
 
+@_part
+def _copy(entries, out):
+    for i in range(out.size):
+        out[i] = entries[i]
+
+
+@_part
+def _divide(entries, divisor):
+    for i in range(entries.size):
+        entries[i] /= divisor
+
+
 @_compiled
-def vector(terms, k, out):  # type: ignore[no-untyped-def]
+def vector(terms, k, out):
     """Term k."""
     one, other, draws = np.empty(STEP), np.empty(STEP), np.empty(STEP + 2 * GROUP, np.uint32)
     for s in range(terms.bounds.size - 1):
         for lo in range(terms.bounds[s], terms.bounds[s + 1], STEP):
             hi = min(lo + STEP, terms.bounds[s + 1])
             _vector(terms, k, s, lo, hi, one, other, draws)
-            _widened(one, out[lo:hi])
-
-
-@_compiled
-def add_up(terms, out):  # type: ignore[no-untyped-def]
-    """The sum of the terms, from the first to the last."""
-    one, other, draws = np.empty(STEP), np.empty(STEP), np.empty(STEP + 2 * GROUP, np.uint32)
-    for s in range(terms.bounds.size - 1):
-        for lo in range(terms.bounds[s], terms.bounds[s + 1], STEP):
-            hi = min(lo + STEP, terms.bounds[s + 1])
-            for k in range(terms.rows.shape[0]):
-                _vector(terms, k, s, lo, hi, one, other, draws)
-                if k == 0:
-                    _widened(one, out[lo:hi])
-                else:
-                    _add(out[lo:hi], one)
+            _copy(one, out[lo:hi])
 
 
 @_part
-def _tally(total):  # type: ignore[no-untyped-def]
+def _odd(entries):
+    count = 0
+    for i in range(entries.size):
+        count += np.int64(not (abs(entries[i]) < np.inf))
+    return count
+
+
+@_part
+def _add_difference(row, base, factor, total):
+    for i in range(row.size):
+        total[i] += (np.float64(row[i]) - np.float64(base[i])) * factor
+
+
+@_part
+def _add_widened(row, factor, total):
+    for i in range(row.size):
+        total[i] += np.float64(row[i]) * factor
+
+
+@_compiled
+def add_up(terms, divisor, out):
+    """The sum of the terms, from the first to the last, over a divisor.
+
+    Returns:
+        How many entries of it are not finite.
+    """
+    one, other, draws = np.empty(STEP), np.empty(STEP), np.empty(STEP + 2 * GROUP, np.uint32)
+    odd = 0
+    for s in range(terms.bounds.size - 1):
+        for lo in range(terms.bounds[s], terms.bounds[s + 1], STEP):
+            hi = min(lo + STEP, terms.bounds[s + 1])
+            total = out[lo:hi]
+            _vector(terms, 0, s, lo, hi, one, other, draws)
+            _copy(one, total)
+            for k in range(1, terms.rows.shape[0]):
+                factor = terms.factors[k, min(s, terms.factors.shape[1] - 1)]
+                if terms.limit < np.uint64(ALWAYS) or terms.cuts[k] >= 0:
+                    _vector(terms, k, s, lo, hi, one, other, draws)
+                    _add(total, one)
+                elif terms.centred:
+                    _add_difference(terms.rows[k, lo:hi], terms.base[lo:hi], factor, total)
+                else:
+                    _add_widened(terms.rows[k, lo:hi], factor, total)
+            if divisor != 1.0:
+                _divide(total, divisor)
+            odd += _odd(total)
+    return odd
+
+
+@_part
+def _tally(total):
     balance, odd = 0, 0  # odd: zero, or no number
     for i in range(total.size):
         balance += np.int64(total[i] > 0) - np.int64(total[i] < 0)
@@ -208,15 +252,24 @@ def _tally(total):  # type: ignore[no-untyped-def]
 
 
 @_part
-def _agreeing(entries, total, weight, count, into, counts):  # type: ignore[no-untyped-def]
+def _agreeing(entries, total, weight, count, into, counts):
     for i in range(total.size):
         agrees = ((entries[i] > 0) & (total[i] > 0)) | ((entries[i] < 0) & (total[i] < 0))
         into[i] += entries[i] * weight if agrees else 0.0
         counts[i] += count if agrees else 0.0
 
 
+@_part
+def _add_trimmed(row, base, factor, cut, out, total):
+    for i in range(row.size):
+        entry = (np.float64(row[i]) - np.float64(base[i])) * factor
+        kept = 0.0 if abs(entry) < cut else entry
+        out[i] = kept
+        total[i] += kept
+
+
 @_compiled
-def elect(terms, weights, combine, undecided, out):  # type: ignore[no-untyped-def]
+def elect(terms, weights, combine, undecided, out):
     """Per entry the sign of the summed terms, and the mean or sum of the terms that have it.
 
     Args:
@@ -233,6 +286,7 @@ def elect(terms, weights, combine, undecided, out):  # type: ignore[no-untyped-d
     vectors, other, draws = np.empty((count, STEP)), np.empty(STEP), np.empty(STEP + 2 * GROUP, np.uint32)
     totals, sums, sizes = np.empty(STEP), np.empty(STEP), np.empty(STEP)
     balance, cancelled = 0, False
+    plain = terms.centred and terms.limit >= np.uint64(ALWAYS) and combine != WEIGHTED_MEAN
     for s in range(terms.bounds.size - 1):
         for lo in range(terms.bounds[s], terms.bounds[s + 1], STEP):
             hi = min(lo + STEP, terms.bounds[s + 1])
@@ -241,6 +295,12 @@ def elect(terms, weights, combine, undecided, out):  # type: ignore[no-untyped-d
             _fill(into, 0.0)
             _fill(size, 0.0)
             for k in range(count):
+                edge = terms.edges[k, min(s, terms.edges.shape[1] - 1)]
+                if plain and terms.cuts[k] >= 0 and edge >= hi:  # the usual case, in one go
+                    factor = terms.factors[k, min(s, terms.factors.shape[1] - 1)]
+                    row, base = terms.rows[k, lo:hi], terms.base[lo:hi]
+                    _add_trimmed(row, base, factor, terms.cuts[k], vectors[k], total)
+                    continue
                 _vector(terms, k, s, lo, hi, vectors[k], other, draws)
                 if combine == WEIGHTED_MEAN:
                     _scaled(vectors[k], weights[k])
@@ -258,7 +318,7 @@ def elect(terms, weights, combine, undecided, out):  # type: ignore[no-untyped-d
                 _agreeing(vectors[k], total, weight, one, into, size)
             result = out[lo:hi]
             if combine == SUM:
-                _widened(into, result)
+                _copy(into, result)
             else:
                 for i in range(into.size):
                     result[i] = into[i] / (size[i] if size[i] != 0.0 else 1.0)
@@ -270,43 +330,49 @@ def elect(terms, weights, combine, undecided, out):  # type: ignore[no-untyped-d
 
 
 @_part
-def _glance(entries, low, high):  # type: ignore[no-untyped-def]
-    above, near = 0, 0
-    for i in range(entries.size):
+def _between(entries, count, low, high, flags):
+    above = 0
+    for i in range(count):
         size = abs(entries[i])
         above += np.int64(size > high)
-        near += np.int64(size >= low)
-    return above, near
+        flags[i] = np.uint8((size >= low) & (size <= high))
+    return above
 
 
-@_compiled
-def survey(terms, k, low, high, sizes, places):  # type: ignore[no-untyped-def]
-    """How many magnitudes of term k are above ``high``, and how many between ``low`` and ``high``.
-
-    The latter, both bounds included, and where they are, are written to two arrays as far as those go.
-    """
+@_part
+def _survey(terms, k, low, high, sizes, places):
     one, other, draws = np.empty(STEP), np.empty(STEP), np.empty(STEP + 2 * GROUP, np.uint32)
+    flags = np.zeros(STEP, np.uint8)
+    words = flags.view(np.uint64)
     above, inside = 0, 0
     for s in range(terms.bounds.size - 1):
         for lo in range(terms.bounds[s], terms.bounds[s + 1], STEP):
             hi = min(lo + STEP, terms.bounds[s + 1])
             _vector(terms, k, s, lo, hi, one, other, draws)
-            for begin in range(0, hi - lo, _GLANCE):
-                here = one[begin : min(begin + _GLANCE, hi - lo)]
-                more, near = _glance(here, low, high)
-                above += more
-                if near != more:
-                    for i in range(here.size):
-                        size = abs(here[i])
-                        if (size >= low) & (size <= high):
+            above += _between(one, hi - lo, low, high, flags)
+            for word in range((hi - lo + 7) // 8):
+                if words[word] != 0:  # few are between the bounds: eight entries at a glance
+                    for i in range(8 * word, min(8 * word + 8, hi - lo)):
+                        if flags[i] != 0:
                             if inside < sizes.size:
-                                sizes[inside], places[inside] = size, lo + begin + i
+                                sizes[inside], places[inside] = abs(one[i]), lo + i
                             inside += 1
     return above, inside
 
 
+@_compiled
+def survey(terms, which, lows, highs, sizes, places, counts):
+    """For some terms, how many magnitudes are above a bound, and how many from another one to it.
+
+    The latter, both bounds included, and where they are, are written to a row each of ``sizes`` and ``places``, as
+    far as those go; both numbers to a row of ``counts``.
+    """
+    for row in range(which.size):
+        counts[row] = _survey(terms, which[row], lows[row], highs[row], sizes[row], places[row])
+
+
 @_part
-def _folded(entries):  # type: ignore[no-untyped-def]
+def _folded(entries):
     """The sum of a block, halves added to halves; the block is written to."""
     half = BLOCK // 2
     while half > 0:
@@ -317,7 +383,7 @@ def _folded(entries):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def magnitude_sums(terms, k, out):  # type: ignore[no-untyped-def]
+def magnitude_sums(terms, k, out):
     """Σ |entry| of term k over each block of each span, one after the other in ``out``."""
     one, other, draws = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK + 2 * GROUP, np.uint32)
     at = 0
@@ -333,7 +399,7 @@ def magnitude_sums(terms, k, out):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def pair_sums(first, second, bounds, out):  # type: ignore[no-untyped-def]
+def pair_sums(first, second, bounds, out):
     """Σ a², Σ b², Σ (a − b)² and Σ (a + b)² over each block of each span: the four columns of ``out``."""
     squares = np.empty((4, BLOCK))
     at = 0
@@ -351,11 +417,41 @@ def pair_sums(first, second, bounds, out):  # type: ignore[no-untyped-def]
             at += 1
 
 
+@_part
+def _step(base, vector, scaling, out):
+    for i in range(base.size):
+        out[i] = np.float64(base[i]) - (0.0 - vector[i] * scaling)
+
+
+@_part
+def _round(entries, out):
+    for i in range(entries.size):
+        out[i] = entries[i]
+
+
 @_compiled
-def stepped(base, vector, scaling, out):  # type: ignore[no-untyped-def]
+def stepped(base, vector, scaling, out):
     """θ₀ + λΔ, rounded to the type of ``out``; an entry that does not move keeps the base's bits.
 
     Written so that −0.0 stays: −0.0 + 0.0 is 0.0, but −0.0 − 0.0 is −0.0.
+
+    Returns:
+        How many entries of the result are not finite.
     """
-    for i in range(base.size):
-        out[i] = np.float64(base[i]) - (0.0 - vector[i] * scaling)
+    odd = 0
+    for lo in range(0, base.size, STEP):
+        hi = min(lo + STEP, base.size)
+        _step(base[lo:hi], vector[lo:hi], scaling, out[lo:hi])
+        odd += _odd(out[lo:hi])
+    return odd
+
+
+@_compiled
+def narrowed(entries, out):
+    """Entries rounded to the type of ``out``; returns how many are then not finite."""
+    odd = 0
+    for lo in range(0, entries.size, STEP):
+        hi = min(lo + STEP, entries.size)
+        _round(entries[lo:hi], out[lo:hi])
+        odd += _odd(out[lo:hi])
+    return odd

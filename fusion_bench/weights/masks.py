@@ -1,7 +1,7 @@
 """Random masks that depend on nothing but what they are for.
 
-The draws of a mask come from a counter-based generator (Philox 4x32, see ``kernels``) whose key is a hash of the seed, the
-expert and the tensor's name: no order of work, chunk, thread or device can change it.
+The draws of a mask come from a counter-based generator (Philox 4x32, see ``kernels``) whose key is a hash of the seed,
+the expert and the tensor's name: no order of work, chunk, thread or device can change it.
 """
 
 from __future__ import annotations

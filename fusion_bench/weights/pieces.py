@@ -16,7 +16,6 @@ from fusion_bench.weights.checkpoint import Checkpoint, Factors, FileCheckpoint,
 from fusion_bench.weights.fetch import all_finite, fetch
 from fusion_bench.weights.header import Spec
 
-
 BASE = -1  # the number of the base, where experts have theirs
 
 
@@ -27,7 +26,7 @@ class Piece:
         spans: which entries of which tensors, one after the other.
         shape: of the tensor, where the piece is all of it and the rule asked for that; else None.
         experts: the experts' names, sorted.
-        loaded: which checkpoints have been read from, by ``id``.
+        loaded: which checkpoints have been read from, and found to hold finite entries if that is asked for, by ``id``.
 
     Args:
         buffer: a thread's own memory for what it reads, used again by its next piece.
@@ -93,37 +92,51 @@ class Piece:
         """Whether the arithmetic is done by the processor."""
         return (self._device or self._base.device).type == "cpu"
 
-    def rows(self, numbers: Sequence[int]) -> NDArray[np.floating]:
+    def rows(self, numbers: Sequence[int], *, checked: bool = True) -> NDArray[np.floating]:
         """Several models' entries, a row each: ``float32`` where that holds all of their types exactly.
 
         Not to be written to, and to be used before the thread goes on to another piece: rows may share a buffer.
+
+        Args:
+            numbers: which models.
+            checked: whether entries that are not finite are refused, if that is what the run does.
         """
         models = [self._base if number == BASE else self._checkpoints[number] for number in numbers]
         name = self.spans[0].name
         wide = any(model.specs[name].dtype == torch.float64 for model in models)
-        dtype = torch.float64 if wide else torch.float32
-        found = self._room(len(models) * self.count, dtype).view(len(models), self.count)
-        self._fill(models, found)
-        entries = found.numpy()
-        if self._sound is not None and not all_finite(entries):
-            for row, model in zip(found, models, strict=True):
-                refuse_non_finite(row, self.spans, model)
-        self.loaded.update(map(id, models))
-        if self._base.specs[name].dtype == dtype and BASE in numbers and self._stored_base is None:
-            self._stored_base = found[numbers.index(BASE)]
-        return entries
+        found = self._room(len(models), self.count, np.float64 if wide else np.float32)
+        self._fill(models, found, torch.float64 if wide else torch.float32)
+        if checked:
+            known = self._sound is None or self._sound.issuperset(map(id, models))
+            if not known and not all_finite(found):
+                self._refuse(models, found)
+            self.loaded.update(map(id, models))
+        if BASE in numbers and self._stored_base is None and found.itemsize == self._base.specs[name].dtype.itemsize:
+            self._stored_base = torch.from_numpy(found[numbers.index(BASE)])
+        return found
 
-    def _fill(self, models: Sequence[Checkpoint], rows: Tensor) -> None:
-        """Write the models' entries to the rows; plain files of one type are read in one go."""
-        name, width = self.spans[0].name, rows.element_size() * self.count
+    def check(self, numbers: Sequence[int]) -> None:
+        """Refuse entries that are not finite, if that is what the run does."""
+        self.rows(numbers)
+
+    def _refuse(self, models: Sequence[Checkpoint], rows: NDArray[np.floating]) -> None:
+        for row, model in zip(rows, models, strict=True):
+            refuse_non_finite(torch.from_numpy(row), self.spans, model)
+
+    def _fill(self, models: Sequence[Checkpoint], rows: NDArray[np.floating], dtype: torch.dtype) -> None:
+        """Write the models' entries to the rows; plain files of one type are read in one go.
+
+        NumPy alone has a hand in it where it can: torch gives Python's lock away at every step, see ``fetch``.
+        """
+        name, width = self.spans[0].name, rows.itemsize * self.count
         layouts: dict[int, list[tuple[int, int, int]]] = {}
         stretches, places, owners = [], [], []
         for number, model in enumerate(models):
-            if not isinstance(model, FileCheckpoint) or model.specs[name].dtype != rows.dtype:
-                model.fill(self.spans, rows[number])
+            if not isinstance(model, FileCheckpoint) or model.specs[name].dtype != dtype:
+                model.fill(self.spans, torch.from_numpy(rows[number]))
                 continue
             if id(model.places) not in layouts:
-                layouts[id(model.places)] = runs(self.spans, model.places, rows.element_size())
+                layouts[id(model.places)] = runs(self.spans, model.places, rows.itemsize)
             owners.append((number, model))
             at = number * width
             for stretch in model.stretches(layouts[id(model.places)]):
@@ -132,21 +145,21 @@ class Piece:
                 at += stretch.end - stretch.begin
         if not owners:
             return
-        seconds = fetch(stretches, places, rows.view(torch.uint8).view(-1).numpy())
+        seconds = fetch(stretches, places, rows.reshape(-1).view(np.uint8))
         for number, model in owners:
             if seconds is None:
-                model.fill(self.spans, rows[number])
+                model.fill(self.spans, torch.from_numpy(rows[number]))
             else:
                 model.traffic.add(width, seconds / len(owners))
 
-    def _room(self, count: int, dtype: torch.dtype) -> Tensor:
-        """A flat tensor: the thread's buffer, which stays in the processor's cache, unless this piece has it already."""
-        size = count * dtype.itemsize
+    def _room(self, rows: int, columns: int, kind: type[np.floating]) -> NDArray[np.floating]:
+        """The thread's buffer, which stays in the processor's cache; other memory if the piece has that already."""
+        size = rows * columns * np.dtype(kind).itemsize
         if self._buffer is None:
-            return torch.empty(count, dtype=dtype)
-        if getattr(self._buffer, "bytes", None) is None or self._buffer.bytes.numel() < size:
-            self._buffer.bytes = torch.empty(size, dtype=torch.uint8)
-        room: Tensor = self._buffer.bytes[:size].view(dtype)
+            return np.empty((rows, columns), dtype=kind)
+        if getattr(self._buffer, "bytes", None) is None or self._buffer.bytes.size < size:
+            self._buffer.bytes = np.empty(size, dtype=np.uint8)
+        room: NDArray[np.floating] = self._buffer.bytes[:size].view(kind).reshape(rows, columns)
         self._buffer = None
         return room
 

@@ -16,7 +16,7 @@ from fusion_bench.weights.header import Spec
 from fusion_bench.weights.kernels import BLOCK
 from fusion_bench.weights.rule import Rule
 
-CHUNK = 1 << 18  # entries: enough to hide Python's part in the work, few enough for a processor's cache
+CHUNK = 1 << 17  # entries: enough to hide Python's part in the work, few enough for a processor's cache
 MEMORY = 512 * 2**20  # bytes, unless the caller says otherwise
 _LEAST = 64 * 2**20
 _TEMPORARIES = 6  # float64 values per entry that a rule holds beside its inputs

@@ -23,7 +23,7 @@ from fusion_bench.weights.vectors import Cut, Vectors
 
 Kept: TypeAlias = Literal["nearest", "below", "above"]
 
-_SPREAD = 5.0  # standard deviations of a simple random sample that the bracket spans to either side
+_SPREAD = 4.0  # standard deviations of a simple random sample that the bracket spans to either side
 _BINS = 4096
 
 
@@ -163,7 +163,8 @@ class _Search:
         elif rank > self.inside:
             self.first, self.last = 0, self.first - 1
         elif self.kept is not None:
-            self.cut = _cut(*(np.concatenate(part) for part in zip(*self.kept, strict=True)), rank)
+            sizes, places = (np.concatenate(part) for part in zip(*self.kept, strict=True))
+            self.cut = _cut(sizes, places, rank)
         else:
             above = np.cumsum(self.histogram[::-1])
             number = int(np.searchsorted(above, rank))

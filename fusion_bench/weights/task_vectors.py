@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fusion_bench.weights.engine import moved
+from fusion_bench.weights.engine import stepped
 from fusion_bench.weights.state_dict import StateDict, check_finite
 
 
@@ -29,9 +29,8 @@ def add_task_vector(base: StateDict, vector: StateDict, *, scaling: float) -> di
     merged: dict[str, Tensor] = {}
     for name, tensor in base.items():
         if name in vector:
-            merged[name] = moved(tensor.reshape(-1), vector[name].reshape(-1), scaling, tensor.dtype).reshape(
-                tensor.shape
-            )
+            stored, _ = stepped(tensor.reshape(-1), vector[name].reshape(-1), scaling, tensor.dtype)
+            merged[name] = stored.reshape(tensor.shape)
         else:
             merged[name] = tensor.clone()
     check_finite(merged, name="the merged model")

@@ -1,7 +1,7 @@
 """The experts' task vectors as a rule wants them, entry by entry: thinned, scaled, trimmed, added up.
 
-Where the processor does the arithmetic, the compiled loops of ``kernels`` do; on another device the same operations in the
-same order, by torch.
+Where the processor does the arithmetic, the compiled loops of ``kernels`` do; on another device the same operations in
+the same order, by torch.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Vectors:
         factors: per model, one for all its tensors or one for each by name; None multiplies with nothing.
         cuts: per model; None keeps all entries.
         offsets: where each tensor begins in the flattened task vector; needed with ``cuts``.
+        divisor: of ``total``, so that a mean is rounded once.
     """
 
     models: tuple[int, ...]
@@ -62,6 +63,7 @@ class Vectors:
     factors: tuple[float | Mapping[str, float], ...] | None = None
     cuts: tuple[Cut, ...] | None = None
     offsets: Mapping[str, int] | None = None
+    divisor: float = 1.0
 
     def entries(self, piece: Piece, at: int) -> Tensor:
         """The vector of the model at a place among ``models``, ``float64``; not to be written to."""
@@ -79,15 +81,18 @@ class Vectors:
         return entries if self.cuts is None else _trimmed(entries, self.cuts[at], piece, self.offsets or {})
 
     def total(self, piece: Piece) -> Tensor:
-        """The sum of the vectors from the first to the last, ``float64``."""
+        """The sum of the vectors from the first to the last, over the divisor; ``float64``."""
         if piece.on_cpu:
             found = np.empty(piece.count)
-            kernels.add_up(self.terms(piece), found)
+            # what is not finite shows in a sum of everything, so the inputs need no look of their own
+            plain = self.thinning is None and self.cuts is None
+            if kernels.add_up(self.terms(piece, checked=not plain), self.divisor, found) and plain:
+                piece.check(self._read())
             return torch.from_numpy(found)
         total = self.entries(piece, 0).clone()  # may be an input
         for at in range(1, len(self.models)):
             total += self.entries(piece, at)
-        return total
+        return total / self.divisor
 
     def magnitudes(self, piece: Piece) -> NDArray[np.float64]:
         """The sizes of the entries of all vectors: (models, entries)."""
@@ -109,23 +114,26 @@ class Vectors:
             piece: where.
             bounds: both bounds of some vectors, by their place among ``models``.
         """
-        found = {}
-        terms = self.terms(piece) if piece.on_cpu else None
-        for at, (low, high) in bounds.items():
-            if terms is None:
+        if not piece.on_cpu:
+            found = {}
+            for at, (low, high) in bounds.items():
                 sizes = np.abs(self.entries(piece, at).cpu().numpy())
                 places = np.flatnonzero((sizes >= low) & (sizes <= high))
                 found[at] = int(np.count_nonzero(sizes > high)), sizes[places], places
-                continue
-            room = piece.count // 64 + 64  # far more than there are, where the bounds are close
-            while True:
-                kept, where = np.empty(room), np.empty(room, dtype=np.int64)
-                above, inside = kernels.survey(terms, at, low, high, kept, where)
-                if inside <= room:
-                    break
-                room = inside
-            found[at] = above, kept[:inside].copy(), where[:inside].copy()
-        return found
+            return found
+        terms, which = self.terms(piece), np.array(list(bounds), dtype=np.int64)
+        lows, highs = np.array(list(bounds.values())).T.copy()
+        room, counts = piece.count // 64 + 64, np.zeros((len(which), 2), dtype=np.int64)
+        while True:
+            kept, where = np.empty((len(which), room)), np.empty((len(which), room), dtype=np.int64)
+            kernels.survey(terms, which, lows, highs, kept, where, counts)
+            if counts[:, 1].max() <= room:
+                break
+            room = int(counts[:, 1].max())  # more than there are where the bounds are close
+        return {
+            at: (int(above), kept[row, :inside].copy(), where[row, :inside].copy())
+            for row, (at, (above, inside)) in enumerate(zip(bounds, counts, strict=True))
+        }
 
     def magnitude_sums(self, piece: Piece) -> NDArray[np.float64]:
         """Σ |entry| of every vector over each block of each span: (blocks, models)."""
@@ -136,9 +144,9 @@ class Vectors:
             kernels.magnitude_sums(terms, at, row)
         return sums.T
 
-    def terms(self, piece: Piece) -> kernels.Terms:
+    def terms(self, piece: Piece, *, checked: bool = True) -> kernels.Terms:
         """What the kernels are told."""
-        rows = piece.rows((*((BASE,) if self.centred else ()), *self.models))
+        rows = piece.rows(self._read(), checked=checked)
         spans, names = piece.spans, [piece.experts[model] if model != BASE else "" for model in self.models]
         count, keys = len(self.models), np.zeros((1, 1, 4), dtype=np.uint64)
         if self.thinning is not None:
@@ -156,6 +164,9 @@ class Vectors:
             cuts=np.array([kernels.NO_CUT] * count if self.cuts is None else [cut.threshold for cut in self.cuts]),
             edges=self._edges(piece),
         )
+
+    def _read(self) -> tuple[int, ...]:
+        return (BASE, *self.models) if self.centred else self.models
 
     def _edges(self, piece: Piece) -> NDArray[np.int64]:
         if self.cuts is None or all(cut.last is None for cut in self.cuts):
