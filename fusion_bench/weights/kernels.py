@@ -17,16 +17,10 @@ from numpy.typing import NDArray
 
 STEP = 1024  # entries at a time: 8 KiB of float64 for each model
 BLOCK = 4096  # entries: sums over a tensor are sums of sums over blocks of so many
-COUNTERS = 64  # of a group of random draws
-GROUP = 4 * COUNTERS  # draws of a group
 ALWAYS = 1 << 32  # the limit that every draw is below
 NO_CUT = -1.0
 
 MEAN, WEIGHTED_MEAN, SUM = 0, 1, 2
-
-_LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
-_MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
-_WEYL = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 
 # All in one file: the cache on disk knows a function to be out of date by the file that it is in, not by what it calls.
 _compiled = njit(nogil=True, cache=True)
@@ -41,9 +35,8 @@ class Terms(NamedTuple):
         base: (n), of the same type; not looked at unless ``centred``.
         centred: whether the base is subtracted.
         bounds: (S + 1), where spans begin and end among the entries.
-        starts: (S), where spans begin in their tensors.
-        limit: draws below it keep an entry; ``ALWAYS`` draws nothing.
-        keys: (T, S or 1, 4), of the random masks.
+        draws: (T, n), one per entry; (1, 1) where ``limit`` is ``ALWAYS``.
+        limit: draws below it keep an entry; ``ALWAYS`` keeps all.
         factors: (T, S or 1), what kept entries are multiplied with.
         cuts: (T), the least magnitude that survives; ``NO_CUT`` trims nothing.
         edges: (T, S or 1), from which entry on what equals the cut survives no more.
@@ -53,46 +46,11 @@ class Terms(NamedTuple):
     base: NDArray[np.floating]
     centred: bool
     bounds: NDArray[np.int64]
-    starts: NDArray[np.int64]
+    draws: NDArray[np.uint32]
     limit: np.uint64
-    keys: NDArray[np.uint64]
     factors: NDArray[np.float64]
     cuts: NDArray[np.float64]
     edges: NDArray[np.int64]
-
-
-@_compiled
-def philox(key, first, count, draws):
-    """Draws of ``count`` groups of counters, from group ``first`` on: ``uint32``, ``GROUP`` each.
-
-    A group is 64 counters one after the other: first the first words of all their results, then the second words, the
-    third and the fourth; so a processor works on many counters at once.
-
-    Args:
-        key: four ``uint64`` below 2³²: the two words of the key, and the two upper words of every counter.
-        first: number of the first group.
-        count: how many groups.
-        draws: written to.
-
-    Example:
-        >>> draws = np.empty(GROUP, np.uint32)
-        >>> philox(np.zeros(4, np.uint64), 0, 1, draws)
-        >>> [hex(word) for word in draws[::COUNTERS]]  # as published for counter 0 and key 0
-        ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']
-    """
-    for group in range(count):
-        words = draws[GROUP * group : GROUP * (group + 1)].reshape(4, COUNTERS)
-        w0, w1, w2, w3 = words[0], words[1], words[2], words[3]
-        begin = np.uint64(COUNTERS) * np.uint64(first + group)
-        for i in range(COUNTERS):
-            counter = begin + np.uint64(i)
-            x0, x1, x2, x3 = counter & _LOW, counter >> _HALF, key[2], key[3]
-            k0, k1 = key[0], key[1]
-            for _ in range(10):
-                p, q = x0 * _MULTIPLIERS[0], x2 * _MULTIPLIERS[1]
-                x0, x1, x2, x3 = (q >> _HALF) ^ x1 ^ k0, q & _LOW, (p >> _HALF) ^ x3 ^ k1, p & _LOW
-                k0, k1 = (k0 + _WEYL[0]) & _LOW, (k1 + _WEYL[1]) & _LOW
-            w0[i], w1[i], w2[i], w3[i] = np.uint32(x0), np.uint32(x1), np.uint32(x2), np.uint32(x3)
 
 
 # The loops below write to arrays that they do not read under the same condition: a store under a mask takes some
@@ -112,8 +70,8 @@ def _widened(row, factor, out):
 
 
 @_part
-def _thinned(entries, draws, count, limit, out):
-    for i in range(count):
+def _thinned(entries, draws, limit, out):
+    for i in range(draws.size):
         out[i] = entries[i] if np.uint64(draws[i]) < limit else 0.0
 
 
@@ -135,7 +93,7 @@ def _scaled(entries, factor):
 
 
 @_part
-def _vector(terms, k, s, lo, hi, one, other, draws):
+def _vector(terms, k, s, lo, hi, one, other):
     """Entries ``lo`` to ``hi`` of term k, in the first of the two arrays; both are written to."""
     thin, trim = terms.limit < np.uint64(ALWAYS), terms.cuts[k] >= 0
     now, then = one, other
@@ -147,11 +105,7 @@ def _vector(terms, k, s, lo, hi, one, other, draws):
     else:
         _widened(terms.rows[k, lo:hi], factor, now)
     if thin:
-        first = terms.starts[s] + lo - terms.bounds[s]
-        group = first // GROUP
-        key = terms.keys[k, min(s, terms.keys.shape[1] - 1)]
-        philox(key, group, (first + hi - lo - 1) // GROUP - group + 1, draws)
-        _thinned(now, draws[first - group * GROUP :], hi - lo, terms.limit, then)
+        _thinned(now, terms.draws[k, lo:hi], terms.limit, then)
         now, then = then, now
     if trim:
         _trimmed(now, hi - lo, terms.cuts[k], terms.edges[k, min(s, terms.edges.shape[1] - 1)] - lo, then)
@@ -184,11 +138,11 @@ def _divide(entries, divisor):
 @_compiled
 def vector(terms, k, out):
     """Term k."""
-    one, other, draws = np.empty(STEP), np.empty(STEP), np.empty(STEP + 2 * GROUP, np.uint32)
+    one, other = np.empty(STEP), np.empty(STEP)
     for s in range(terms.bounds.size - 1):
         for lo in range(terms.bounds[s], terms.bounds[s + 1], STEP):
             hi = min(lo + STEP, terms.bounds[s + 1])
-            _vector(terms, k, s, lo, hi, one, other, draws)
+            _vector(terms, k, s, lo, hi, one, other)
             _copy(one, out[lo:hi])
 
 
@@ -207,6 +161,13 @@ def _add_difference(row, base, factor, total):
 
 
 @_part
+def _add_thinned(row, base, factor, draws, limit, total):
+    for i in range(row.size):
+        entry = (np.float64(row[i]) - np.float64(base[i])) * factor
+        total[i] += entry if np.uint64(draws[i]) < limit else 0.0
+
+
+@_part
 def _add_widened(row, factor, total):
     for i in range(row.size):
         total[i] += np.float64(row[i]) * factor
@@ -219,19 +180,22 @@ def add_up(terms, divisor, out):
     Returns:
         How many entries of it are not finite.
     """
-    one, other, draws = np.empty(STEP), np.empty(STEP), np.empty(STEP + 2 * GROUP, np.uint32)
-    odd = 0
+    one, other = np.empty(STEP), np.empty(STEP)
+    thin, odd = terms.limit < np.uint64(ALWAYS), 0
     for s in range(terms.bounds.size - 1):
         for lo in range(terms.bounds[s], terms.bounds[s + 1], STEP):
             hi = min(lo + STEP, terms.bounds[s + 1])
             total = out[lo:hi]
-            _vector(terms, 0, s, lo, hi, one, other, draws)
+            _vector(terms, 0, s, lo, hi, one, other)
             _copy(one, total)
             for k in range(1, terms.rows.shape[0]):
                 factor = terms.factors[k, min(s, terms.factors.shape[1] - 1)]
-                if terms.limit < np.uint64(ALWAYS) or terms.cuts[k] >= 0:
-                    _vector(terms, k, s, lo, hi, one, other, draws)
+                if terms.cuts[k] >= 0 or (thin and not terms.centred):
+                    _vector(terms, k, s, lo, hi, one, other)
                     _add(total, one)
+                elif thin:
+                    row, base = terms.rows[k, lo:hi], terms.base[lo:hi]
+                    _add_thinned(row, base, factor, terms.draws[k, lo:hi], terms.limit, total)
                 elif terms.centred:
                     _add_difference(terms.rows[k, lo:hi], terms.base[lo:hi], factor, total)
                 else:
@@ -283,7 +247,7 @@ def elect(terms, weights, combine, undecided, out):
         Positive less negative signs, not counting the undecided; whether any sum of zero has terms that are not.
     """
     count = terms.rows.shape[0]
-    vectors, other, draws = np.empty((count, STEP)), np.empty(STEP), np.empty(STEP + 2 * GROUP, np.uint32)
+    vectors, other = np.empty((count, STEP)), np.empty(STEP)
     totals, sums, sizes = np.empty(STEP), np.empty(STEP), np.empty(STEP)
     balance, cancelled = 0, False
     plain = terms.centred and terms.limit >= np.uint64(ALWAYS) and combine != WEIGHTED_MEAN
@@ -301,7 +265,7 @@ def elect(terms, weights, combine, undecided, out):
                     row, base = terms.rows[k, lo:hi], terms.base[lo:hi]
                     _add_trimmed(row, base, factor, terms.cuts[k], vectors[k], total)
                     continue
-                _vector(terms, k, s, lo, hi, vectors[k], other, draws)
+                _vector(terms, k, s, lo, hi, vectors[k], other)
                 if combine == WEIGHTED_MEAN:
                     _scaled(vectors[k], weights[k])
                 _add(total, vectors[k])
@@ -341,14 +305,14 @@ def _between(entries, count, low, high, flags):
 
 @_part
 def _survey(terms, k, low, high, sizes, places):
-    one, other, draws = np.empty(STEP), np.empty(STEP), np.empty(STEP + 2 * GROUP, np.uint32)
+    one, other = np.empty(STEP), np.empty(STEP)
     flags = np.zeros(STEP, np.uint8)
     words = flags.view(np.uint64)
     above, inside = 0, 0
     for s in range(terms.bounds.size - 1):
         for lo in range(terms.bounds[s], terms.bounds[s + 1], STEP):
             hi = min(lo + STEP, terms.bounds[s + 1])
-            _vector(terms, k, s, lo, hi, one, other, draws)
+            _vector(terms, k, s, lo, hi, one, other)
             above += _between(one, hi - lo, low, high, flags)
             for word in range((hi - lo + 7) // 8):
                 if words[word] != 0:  # few are between the bounds: eight entries at a glance
@@ -385,12 +349,12 @@ def _folded(entries):
 @_compiled
 def magnitude_sums(terms, k, out):
     """Σ |entry| of term k over each block of each span, one after the other in ``out``."""
-    one, other, draws = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK + 2 * GROUP, np.uint32)
+    one, other = np.empty(BLOCK), np.empty(BLOCK)
     at = 0
     for s in range(terms.bounds.size - 1):
         for lo in range(terms.bounds[s], terms.bounds[s + 1], BLOCK):
             hi = min(lo + BLOCK, terms.bounds[s + 1])
-            _vector(terms, k, s, lo, hi, one, other, draws)
+            _vector(terms, k, s, lo, hi, one, other)
             for i in range(hi - lo):
                 one[i] = abs(one[i])
             _fill(one[hi - lo :], 0.0)

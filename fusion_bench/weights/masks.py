@@ -1,6 +1,6 @@
 """Random masks that depend on nothing but what they are for.
 
-The draws of a mask come from a counter-based generator (Philox 4x32, see ``kernels``) whose key is a hash of the seed,
+The draws of a mask come from a counter-based generator (see ``philox``) whose key is a hash of the seed,
 the expert and the tensor's name: no order of work, chunk, thread or device can change it.
 """
 
@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fusion_bench.weights.kernels import ALWAYS, GROUP, philox
+from fusion_bench.weights.kernels import ALWAYS
+from fusion_bench.weights.philox import draw
 
 
 def bernoulli_mask(count: int, density: float, *, seed: int, expert: str, tensor: str, start: int = 0) -> Tensor:
@@ -40,11 +41,9 @@ def bernoulli_mask(count: int, density: float, *, seed: int, expert: str, tensor
     limit = limit_of(density)
     if limit >= ALWAYS:
         return torch.ones(count, dtype=torch.bool)
-    first, skipped = divmod(start, GROUP)
-    groups = -(-(skipped + count) // GROUP)
-    draws = np.empty(groups * GROUP, dtype=np.uint32)
-    philox(key_of(seed, expert, tensor), first, groups, draws)
-    return torch.from_numpy(draws[skipped : skipped + count] < np.uint32(limit))
+    draws = np.empty((1, count), dtype=np.uint32)
+    draw(key_of(seed, expert, tensor)[None, None], np.array([start]), np.array([0, count]), draws)
+    return torch.from_numpy(draws[0] < np.uint32(limit))
 
 
 def limit_of(density: float) -> int:
