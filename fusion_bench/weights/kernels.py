@@ -181,12 +181,12 @@ def add_up(terms, divisor, out):
         How many entries of it are not finite.
     """
     one, other = np.empty(STEP), np.empty(STEP)
-    thin, odd = terms.limit < np.uint64(ALWAYS), 0
+    thin, first, odd = terms.limit < np.uint64(ALWAYS), np.int64(0), 0
     for s in range(terms.bounds.size - 1):
         for lo in range(terms.bounds[s], terms.bounds[s + 1], STEP):
             hi = min(lo + STEP, terms.bounds[s + 1])
             total = out[lo:hi]
-            _vector(terms, 0, s, lo, hi, one, other)
+            _vector(terms, first, s, lo, hi, one, other)
             _copy(one, total)
             for k in range(1, terms.rows.shape[0]):
                 factor = terms.factors[k, min(s, terms.factors.shape[1] - 1)]
@@ -332,7 +332,8 @@ def survey(terms, which, lows, highs, sizes, places, counts):
     far as those go; both numbers to a row of ``counts``.
     """
     for row in range(which.size):
-        counts[row] = _survey(terms, which[row], lows[row], highs[row], sizes[row], places[row])
+        above, inside = _survey(terms, which[row], lows[row], highs[row], sizes[row], places[row])
+        counts[row, 0], counts[row, 1] = above, inside  # one by one: to assign a pair takes numba seconds to compile
 
 
 @_part

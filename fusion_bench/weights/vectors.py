@@ -87,7 +87,7 @@ class Vectors:
             found = np.empty(piece.count)
             # what is not finite shows in a sum of everything, so the inputs need no look of their own
             plain = self.thinning is None and self.cuts is None
-            if kernels.add_up(self.terms(piece, checked=not plain), self.divisor, found) and plain:
+            if kernels.add_up(self.terms(piece, checked=not plain), float(self.divisor), found) and plain:
                 piece.check(self._read())
             return torch.from_numpy(found)
         total = self.entries(piece, 0).clone()  # may be an input
