@@ -15,10 +15,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from fusion_bench.weights.philox import ROOM, keep
+
 STEP = 1024  # entries at a time: 8 KiB of float64 for each model
 BLOCK = 4096  # entries: sums over a tensor are sums of sums over blocks of so many
 ALWAYS = 1 << 32  # the limit that every draw is below
 NO_CUT = -1.0
+_DRAWING = ROOM + BLOCK // 4  # uint32: what masks are drawn in, and the flags of a block
 
 MEAN, WEIGHTED_MEAN, SUM = 0, 1, 2
 
@@ -35,7 +38,8 @@ class Terms(NamedTuple):
         base: (n), of the same type; not looked at unless ``centred``.
         centred: whether the base is subtracted.
         bounds: (S + 1), where spans begin and end among the entries.
-        draws: (T, n), one per entry; (1, 1) where ``limit`` is ``ALWAYS``.
+        keys: (T, S, 4), of the masks that thin them; see ``philox.keep``.
+        starts: (S), the number in its tensor of the first entry of each span.
         limit: draws below it keep an entry; ``ALWAYS`` keeps all.
         factors: (T, S or 1), what kept entries are multiplied with.
         cuts: (T), the least magnitude that survives; ``NO_CUT`` trims nothing.
@@ -46,7 +50,8 @@ class Terms(NamedTuple):
     base: NDArray[np.floating]
     centred: bool
     bounds: NDArray[np.int64]
-    draws: NDArray[np.uint32]
+    keys: NDArray[np.uint64]
+    starts: NDArray[np.int64]
     limit: np.uint64
     factors: NDArray[np.float64]
     cuts: NDArray[np.float64]
@@ -70,9 +75,17 @@ def _widened(row, factor, out):
 
 
 @_part
-def _thinned(entries, draws, limit, out):
-    for i in range(draws.size):
-        out[i] = entries[i] if np.uint64(draws[i]) < limit else 0.0
+def _kept(terms, k, s, lo, hi, drawing):
+    """Flags, which entries ``lo`` to ``hi`` of term k stay."""
+    flags = drawing[ROOM:].view(np.uint8)[: hi - lo]
+    keep(terms.keys[k, s], terms.starts[s] + lo - terms.bounds[s], terms.limit, flags, drawing)
+    return flags
+
+
+@_part
+def _thinned(entries, flags, out):
+    for i in range(flags.size):
+        out[i] = entries[i] if flags[i] != 0 else 0.0
 
 
 @_part
@@ -93,8 +106,8 @@ def _scaled(entries, factor):
 
 
 @_part
-def _vector(terms, k, s, lo, hi, one, other):
-    """Entries ``lo`` to ``hi`` of term k, in the first of the two arrays; both are written to."""
+def _vector(terms, k, s, lo, hi, one, other, drawing):
+    """Entries ``lo`` to ``hi`` of term k, in the first of the two arrays; all three are written to."""
     thin, trim = terms.limit < np.uint64(ALWAYS), terms.cuts[k] >= 0
     now, then = one, other
     if thin != trim:
@@ -105,7 +118,7 @@ def _vector(terms, k, s, lo, hi, one, other):
     else:
         _widened(terms.rows[k, lo:hi], factor, now)
     if thin:
-        _thinned(now, terms.draws[k, lo:hi], terms.limit, then)
+        _thinned(now, _kept(terms, k, s, lo, hi, drawing), then)
         now, then = then, now
     if trim:
         _trimmed(now, hi - lo, terms.cuts[k], terms.edges[k, min(s, terms.edges.shape[1] - 1)] - lo, then)
@@ -138,11 +151,11 @@ def _divide(entries, divisor):
 @_compiled
 def vector(terms, k, out):
     """Term k."""
-    one, other = np.empty(STEP), np.empty(STEP)
+    one, other, drawing = np.empty(STEP), np.empty(STEP), np.empty(_DRAWING, np.uint32)
     for s in range(terms.bounds.size - 1):
         for lo in range(terms.bounds[s], terms.bounds[s + 1], STEP):
             hi = min(lo + STEP, terms.bounds[s + 1])
-            _vector(terms, k, s, lo, hi, one, other)
+            _vector(terms, k, s, lo, hi, one, other, drawing)
             _copy(one, out[lo:hi])
 
 
@@ -161,10 +174,10 @@ def _add_difference(row, base, factor, total):
 
 
 @_part
-def _add_thinned(row, base, factor, draws, limit, total):
+def _add_thinned(row, base, factor, flags, total):
     for i in range(row.size):
         entry = (np.float64(row[i]) - np.float64(base[i])) * factor
-        total[i] += entry if np.uint64(draws[i]) < limit else 0.0
+        total[i] += entry if flags[i] != 0 else 0.0
 
 
 @_part
@@ -180,22 +193,22 @@ def add_up(terms, divisor, out):
     Returns:
         How many entries of it are not finite.
     """
-    one, other = np.empty(STEP), np.empty(STEP)
+    one, other, drawing = np.empty(STEP), np.empty(STEP), np.empty(_DRAWING, np.uint32)
     thin, first, odd = terms.limit < np.uint64(ALWAYS), np.int64(0), 0
     for s in range(terms.bounds.size - 1):
         for lo in range(terms.bounds[s], terms.bounds[s + 1], STEP):
             hi = min(lo + STEP, terms.bounds[s + 1])
             total = out[lo:hi]
-            _vector(terms, first, s, lo, hi, one, other)
+            _vector(terms, first, s, lo, hi, one, other, drawing)
             _copy(one, total)
             for k in range(1, terms.rows.shape[0]):
                 factor = terms.factors[k, min(s, terms.factors.shape[1] - 1)]
                 if terms.cuts[k] >= 0 or (thin and not terms.centred):
-                    _vector(terms, k, s, lo, hi, one, other)
+                    _vector(terms, k, s, lo, hi, one, other, drawing)
                     _add(total, one)
                 elif thin:
                     row, base = terms.rows[k, lo:hi], terms.base[lo:hi]
-                    _add_thinned(row, base, factor, terms.draws[k, lo:hi], terms.limit, total)
+                    _add_thinned(row, base, factor, _kept(terms, k, s, lo, hi, drawing), total)
                 elif terms.centred:
                     _add_difference(terms.rows[k, lo:hi], terms.base[lo:hi], factor, total)
                 else:
@@ -247,7 +260,7 @@ def elect(terms, weights, combine, undecided, out):
         Positive less negative signs, not counting the undecided; whether any sum of zero has terms that are not.
     """
     count = terms.rows.shape[0]
-    vectors, other = np.empty((count, STEP)), np.empty(STEP)
+    vectors, other, drawing = np.empty((count, STEP)), np.empty(STEP), np.empty(_DRAWING, np.uint32)
     totals, sums, sizes = np.empty(STEP), np.empty(STEP), np.empty(STEP)
     balance, cancelled = 0, False
     plain = terms.centred and terms.limit >= np.uint64(ALWAYS) and combine != WEIGHTED_MEAN
@@ -265,7 +278,7 @@ def elect(terms, weights, combine, undecided, out):
                     row, base = terms.rows[k, lo:hi], terms.base[lo:hi]
                     _add_trimmed(row, base, factor, terms.cuts[k], vectors[k], total)
                     continue
-                _vector(terms, k, s, lo, hi, vectors[k], other)
+                _vector(terms, k, s, lo, hi, vectors[k], other, drawing)
                 if combine == WEIGHTED_MEAN:
                     _scaled(vectors[k], weights[k])
                 _add(total, vectors[k])
@@ -305,14 +318,14 @@ def _between(entries, count, low, high, flags):
 
 @_part
 def _survey(terms, k, low, high, sizes, places):
-    one, other = np.empty(STEP), np.empty(STEP)
+    one, other, drawing = np.empty(STEP), np.empty(STEP), np.empty(_DRAWING, np.uint32)
     flags = np.zeros(STEP, np.uint8)
     words = flags.view(np.uint64)
     above, inside = 0, 0
     for s in range(terms.bounds.size - 1):
         for lo in range(terms.bounds[s], terms.bounds[s + 1], STEP):
             hi = min(lo + STEP, terms.bounds[s + 1])
-            _vector(terms, k, s, lo, hi, one, other)
+            _vector(terms, k, s, lo, hi, one, other, drawing)
             above += _between(one, hi - lo, low, high, flags)
             for word in range((hi - lo + 7) // 8):
                 if words[word] != 0:  # few are between the bounds: eight entries at a glance
@@ -350,12 +363,12 @@ def _folded(entries):
 @_compiled
 def magnitude_sums(terms, k, out):
     """Σ |entry| of term k over each block of each span, one after the other in ``out``."""
-    one, other = np.empty(BLOCK), np.empty(BLOCK)
+    one, other, drawing = np.empty(BLOCK), np.empty(BLOCK), np.empty(_DRAWING, np.uint32)
     at = 0
     for s in range(terms.bounds.size - 1):
         for lo in range(terms.bounds[s], terms.bounds[s + 1], BLOCK):
             hi = min(lo + BLOCK, terms.bounds[s + 1])
-            _vector(terms, k, s, lo, hi, one, other)
+            _vector(terms, k, s, lo, hi, one, other, drawing)
             for i in range(hi - lo):
                 one[i] = abs(one[i])
             _fill(one[hi - lo :], 0.0)

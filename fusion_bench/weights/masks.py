@@ -1,6 +1,6 @@
 """Random masks that depend on nothing but what they are for.
 
-The draws of a mask come from a counter-based generator (see ``philox``) whose key is a hash of the seed,
+A mask comes from a counter-based generator (see ``philox.keep``) whose key is a hash of the seed,
 the expert and the tensor's name: no order of work, chunk, thread or device can change it.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fusion_bench.weights.kernels import ALWAYS
-from fusion_bench.weights.philox import draw
+from fusion_bench.weights.philox import mask
 
 
 def bernoulli_mask(count: int, density: float, *, seed: int, expert: str, tensor: str, start: int = 0) -> Tensor:
@@ -41,9 +41,9 @@ def bernoulli_mask(count: int, density: float, *, seed: int, expert: str, tensor
     limit = limit_of(density)
     if limit >= ALWAYS:
         return torch.ones(count, dtype=torch.bool)
-    draws = np.empty((1, count), dtype=np.uint32)
-    draw(key_of(seed, expert, tensor)[None, None], np.array([start]), np.array([0, count]), draws)
-    return torch.from_numpy(draws[0] < np.uint32(limit))
+    flags = np.empty(count, dtype=np.uint8)
+    mask(key_of(seed, expert, tensor), start, np.uint64(limit), flags)
+    return torch.from_numpy(flags.view(np.bool_))
 
 
 def limit_of(density: float) -> int:

@@ -19,7 +19,6 @@ from fusion_bench.weights import kernels
 from fusion_bench.weights.checkpoint import laid_out
 from fusion_bench.weights.kernels import BLOCK
 from fusion_bench.weights.masks import bernoulli_mask, key_of, limit_of
-from fusion_bench.weights.philox import draw
 from fusion_bench.weights.pieces import BASE, Piece
 
 _NEVER = np.iinfo(np.int64).max
@@ -149,18 +148,17 @@ class Vectors:
         """What the kernels are told."""
         rows = piece.rows(self._read(), checked=checked)
         spans, names = piece.spans, [piece.experts[model] if model != BASE else "" for model in self.models]
-        count, bounds, draws = len(self.models), bounds_of(piece), np.empty((1, 1), dtype=np.uint32)
+        count, keys = len(self.models), np.zeros((1, 1, 4), dtype=np.uint64)
         if self.thinning is not None:
-            seed, starts = self.thinning.seed, np.array([span.start for span in spans], dtype=np.int64)
-            keys = np.array([[key_of(seed, name, span.name) for span in spans] for name in names], dtype=np.uint64)
-            draws = np.empty((count, piece.count), dtype=np.uint32)
-            draw(keys, starts, bounds, draws)
+            seed = self.thinning.seed
+            keys = np.array([[key_of(seed, name, span.name) for span in spans] for name in names])
         return kernels.Terms(
             rows=rows[1:] if self.centred else rows,
             base=rows[0],
             centred=self.centred,
-            bounds=bounds,
-            draws=draws,
+            bounds=bounds_of(piece),
+            keys=keys,
+            starts=np.array([span.start for span in spans], dtype=np.int64),
             limit=np.uint64(kernels.ALWAYS if self.thinning is None else limit_of(self.thinning.density)),
             factors=np.array([[1.0]] * count if self.factors is None else [_listed(f, piece) for f in self.factors]),
             cuts=np.array([kernels.NO_CUT] * count if self.cuts is None else [cut.threshold for cut in self.cuts]),
