@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from fusion_bench.algorithms.matrices import MatrixAlgorithm
 from fusion_bench.algorithms.options import Scaling, made
 from fusion_bench.weights.checkpoint import Factors
-from fusion_bench.weights.spectral import dense, leading_singular_vectors, polar
+from fusion_bench.weights.spectral import Matrix, TaskMatrices, leading_singular_vectors, polar
 from fusion_bench.weights.state_dict import Experts, StateDict
 
 
@@ -43,8 +42,12 @@ def iso_c(
     return made(IsoC, scaling=scaling, kernels=kernels).merge(base, experts)
 
 
-def flatten_spectrum(matrix: Tensor | Factors) -> Tensor:
-    """The matrix with every non-zero singular value replaced by their mean; ``float64`` (m, n), or its factors.
+def flatten_spectrum(matrix: Matrix, *, coarse: bool = False) -> Tensor:
+    """The matrix (m, n), or a product of factors, with every non-zero singular value replaced by their mean.
+
+    Args:
+        matrix: ``float64``.
+        coarse: see ``polar``.
 
     Example:
         >>> import torch
@@ -54,8 +57,8 @@ def flatten_spectrum(matrix: Tensor | Factors) -> Tensor:
     if isinstance(matrix, Factors):
         found = leading_singular_vectors(matrix, matrix.left.shape[1])
         return found.left @ found.right.T * (float(found.values.sum()) / max(len(found.values), 1))
-    factor, rank = polar(matrix)
-    return factor * ((factor * matrix).sum() / max(rank, 1))
+    factor, rank = polar(matrix, coarse=coarse)
+    return factor * (float((factor * matrix).sum()) / max(rank, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,19 +67,5 @@ class IsoC(MatrixAlgorithm):
 
     scaling: Scaling = 1.0
 
-    def matrix(self, deltas: Iterable[Tensor | Factors], count: int) -> Tensor:
-        return flatten_spectrum(_summed(deltas))
-
-
-def _summed(deltas: Iterable[Tensor | Factors]) -> Tensor | Factors:
-    """The sum, in order; of adapters the product of the stacked factors, as long as there are only adapters."""
-    thin: list[Factors] = []
-    total: Tensor | None = None
-    for delta in deltas:
-        if isinstance(delta, Factors) and total is None:
-            thin.append(delta)
-            continue
-        for term in (*thin, delta):
-            total = dense(term) if total is None else total.add_(dense(term))
-        thin = []
-    return Factors(torch.cat([f.left for f in thin], 1), torch.cat([f.right for f in thin])) if total is None else total
+    def matrix(self, deltas: TaskMatrices) -> Tensor:
+        return flatten_spectrum(deltas.total(), coarse=deltas.coarse)

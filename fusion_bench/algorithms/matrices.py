@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from fusion_bench.algorithms.base import TaskVectorAlgorithm
-from fusion_bench.weights.checkpoint import Factors
 from fusion_bench.weights.pieces import Piece
 from fusion_bench.weights.rule import Merge, Scan
-from fusion_bench.weights.spectral import matrix_of, matrix_shape
+from fusion_bench.weights.spectral import TaskMatrices, matrix_shape
 from fusion_bench.weights.vectors import Vectors
 
 
@@ -26,8 +25,8 @@ class MatrixAlgorithm(TaskVectorAlgorithm):
     kernels: bool = True
 
     @abstractmethod
-    def matrix(self, deltas: Iterable[Tensor | Factors], count: int) -> Tensor:
-        """One merged matrix (m, n) from those of ``count`` task vectors, which are made as they are asked for."""
+    def matrix(self, deltas: TaskMatrices) -> Tensor:
+        """One merged matrix (m, n)."""
 
     def whole(self, shape: Sequence[int]) -> bool:
         return matrix_shape(tuple(shape), kernels=self.kernels) is not None
@@ -39,6 +38,6 @@ class MatrixAlgorithm(TaskVectorAlgorithm):
         def merge(piece: Piece) -> Tensor:
             if piece.shape is None:
                 return mean.total(piece)
-            return self.matrix((matrix_of(piece, i, kernels=self.kernels) for i in range(count)), count)
+            return self.matrix(TaskMatrices(piece, kernels=self.kernels))
 
         return merge

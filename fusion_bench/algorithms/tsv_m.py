@@ -10,8 +10,7 @@ from torch import Tensor
 
 from fusion_bench.algorithms.matrices import MatrixAlgorithm
 from fusion_bench.algorithms.options import Scaling, made
-from fusion_bench.weights.checkpoint import Factors
-from fusion_bench.weights.spectral import leading_singular_vectors, matrix_size, polar
+from fusion_bench.weights.spectral import Matrix, TaskMatrices, leading_singular_vectors, matrix_size, polar
 from fusion_bench.weights.state_dict import Experts, StateDict
 
 
@@ -48,24 +47,26 @@ def tsv_m(
     return made(TsvM, scaling=scaling, kernels=kernels).merge(base, experts)
 
 
-def merge_singular_vectors(deltas: Iterable[Tensor | Factors], count: int) -> Tensor:
+def merge_singular_vectors(deltas: Iterable[Matrix], count: int, *, coarse: bool = False) -> Tensor:
     """The formula of :func:`tsv_m` for one matrix: ``count`` ``float64`` tensors (m, n), or their factors, to one.
 
-    Of each matrix only the leading directions are held, so they may be made one at a time.
+    Of each matrix only the leading directions are held, so they may be made one at a time. ``coarse``: whether to work
+    in ``float32`` is enough; the result is that then.
 
     Example:
         >>> merge_singular_vectors([torch.diag(torch.tensor([2.0, 1.0]).double())], 1).round(decimals=9).tolist()
         [[2.0, 0.0], [0.0, 1.0]]
     """
+    kind = torch.float32 if coarse else torch.float64
     parts, shape = [], (0, 0)
     for delta in deltas:
         shape = matrix_size(delta)
-        parts.append(leading_singular_vectors(delta, max(1, min(shape) // count)))
-    values = torch.cat([part.values for part in parts])
+        found = leading_singular_vectors(delta, max(1, min(shape) // count), coarse=coarse)
+        parts.append([part.to(kind) for part in found])
+    lefts, values, rights = (torch.cat(side, dim=-1) for side in zip(*parts, strict=True))
     if values.numel() == 0:  # every task vector is zero here
-        return torch.zeros(shape, dtype=values.dtype, device=values.device)
-    left = polar(torch.cat([part.left for part in parts], dim=1)).factor
-    right = polar(torch.cat([part.right for part in parts], dim=1)).factor
+        return torch.zeros(shape, dtype=kind, device=values.device)
+    left, right = (polar(side).factor.to(kind) for side in (lefts, rights))
     return (left * values) @ right.T
 
 
@@ -75,5 +76,5 @@ class TsvM(MatrixAlgorithm):
 
     scaling: Scaling = 1.0
 
-    def matrix(self, deltas: Iterable[Tensor | Factors], count: int) -> Tensor:
-        return merge_singular_vectors(deltas, count)
+    def matrix(self, deltas: TaskMatrices) -> Tensor:
+        return merge_singular_vectors(deltas, len(deltas), coarse=deltas.coarse)

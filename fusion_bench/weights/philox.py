@@ -83,10 +83,11 @@ def keep(key, first, limit, flags, room):
     while at < flags.size:
         skipped = (first + at) % BYTES
         count = min(BYTES - skipped, flags.size - at)
+        here, stay = drawn[skipped : skipped + count], flags[at : at + count]
         _draw(key, (first + at) // BYTES, draws)
-        _below(drawn[skipped : skipped + count], upper, flags[at : at + count])
+        _below(here, upper, stay)
         if rest > 0:
-            _settle(key, first + at, drawn[skipped : skipped + count], upper, rest, flags[at : at + count], room[GROUP:])
+            _settle(key, first + at, here, upper, rest, stay, room[GROUP:])
         at += count
 
 

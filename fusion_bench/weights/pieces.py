@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -59,6 +59,25 @@ class Piece:
         return sum(stop - start for _, start, stop in self.spans)
 
     @property
+    def wide(self) -> bool:
+        """Whether any model stores the tensors here in ``float64``."""
+        models = (self._base, *self._checkpoints)
+        return any(model.specs[self.spans[0].name].dtype == torch.float64 for model in models)
+
+    def parts(self, entries: int) -> Iterator[Piece]:
+        """The same place in pieces of at most so many entries, one after the other."""
+        for name, start, stop in self.spans:
+            for at in range(start, stop, entries):
+                yield Piece(
+                    [Span(name, at, min(at + entries, stop))],
+                    self._base,
+                    list(zip(self.experts, self._checkpoints, strict=True)),
+                    device=self._device,
+                    buffer=self._buffer,
+                    sound=self._sound,
+                )
+
+    @property
     def base(self) -> Tensor:
         """θ₀; not to be written to."""
         if self._working_base is None:
@@ -90,7 +109,12 @@ class Piece:
     @property
     def on_cpu(self) -> bool:
         """Whether the arithmetic is done by the processor."""
-        return (self._device or self._base.device).type == "cpu"
+        return self.device.type == "cpu"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the arithmetic is done."""
+        return self._device or self._base.device
 
     def rows(self, numbers: Sequence[int], *, checked: bool = True) -> NDArray[np.floating]:
         """Several models' entries, a row each: ``float32`` where that holds all of their types exactly.

@@ -5,7 +5,9 @@ import pytest
 import scipy.linalg
 import torch
 
-from fusion_bench.weights.spectral import leading_singular_vectors, matrix_shape, polar
+from fusion_bench.weights.checkpoint import Span, StateCheckpoint
+from fusion_bench.weights.pieces import Piece
+from fusion_bench.weights.spectral import TaskMatrices, leading_singular_vectors, matrix_shape, polar
 
 
 def matrix(m, n, values=None, seed=0):
@@ -101,3 +103,65 @@ def test_scale_does_not_matter(scale):
 )
 def test_what_counts_as_a_matrix(shape, kernels, expected):
     assert matrix_shape(shape, kernels=kernels) == expected
+
+
+def large(shape, values, seed=0):
+    """A matrix of a given spectrum, and the same after rounding to ``float32``."""
+    rng, k = np.random.default_rng(seed), min(shape)
+    u, v = (np.linalg.qr(rng.standard_normal((size, k)))[0] for size in shape)
+    a = torch.from_numpy((u * values) @ v.T)
+    return a, a.float().double()
+
+
+LARGE = [(260, 260), (260, 700), (700, 260)]
+SPECTRA = {"flat": np.linspace(1, 0.5, 260), "decaying": 1 / np.arange(1.0, 261), "steep": np.logspace(0, -9, 260)}
+
+
+@pytest.mark.parametrize("shape", LARGE)
+@pytest.mark.parametrize("spectrum", SPECTRA)
+def test_coarse_singular_vectors_are_as_good_as_rounding_leaves_the_matrix(shape, spectrum):
+    a, _ = large(shape, SPECTRA[spectrum])
+    u, s, v = (part.double() for part in leading_singular_vectors(a, 20, coarse=True))
+    nu, ns, nvt = np.linalg.svd(a.numpy(), full_matrices=False)
+    np.testing.assert_allclose(s, ns[:20], rtol=1e-4)
+    best, found = (nu[:, :20] * ns[:20]) @ nvt[:20], ((u * s) @ v.T).numpy()
+    gap = (ns[19] - ns[20]) / ns[0]
+    assert np.linalg.norm(found - best) <= (2e-6 + 1e-6 / gap) * np.linalg.norm(best)
+    np.testing.assert_allclose(u.T @ u, np.eye(20), atol=1e-4)
+    np.testing.assert_allclose(v.T @ v, np.eye(20), atol=1e-4)
+
+
+def test_a_flat_spectrum_is_worked_on_in_float32_and_a_steep_one_is_not():
+    matrices = {name: large((260, 260), values)[0] for name, values in SPECTRA.items()}
+    kinds = {name: leading_singular_vectors(a, 200, coarse=True).left.dtype for name, a in matrices.items()}
+    assert kinds == {"flat": torch.float32, "decaying": torch.float64, "steep": torch.float64}
+    assert polar(matrices["flat"], coarse=True).factor.dtype == torch.float32
+    assert polar(matrices["decaying"], coarse=True).factor.dtype == torch.float64
+    assert polar(matrices["flat"]).factor.dtype == torch.float64
+
+
+@pytest.mark.parametrize("shape", LARGE)
+@pytest.mark.parametrize("smallest", [0.5, 0.05, 1e-2, 1e-4, 1e-6, 1e-9])
+def test_a_coarse_polar_factor_is_right_to_three_millionths(shape, smallest):
+    a, rounded = large(shape, np.geomspace(1, smallest, 260))
+    q, rank = polar(a, coarse=True)
+    assert rank == 260
+    expected = scipy.linalg.polar(a.numpy())[0]
+    moved = np.linalg.norm(scipy.linalg.polar(rounded.numpy())[0] - expected)
+    assert np.linalg.norm(q.double().numpy() - expected) <= 2 * moved + 3e-6 * np.linalg.norm(expected)
+
+
+def test_float32_is_enough_where_models_have_no_more_and_matrices_are_large():
+    def coarse(size, *dtypes):
+        base, expert = (StateCheckpoint({"w": torch.eye(size).to(dtype)}, label="x") for dtype in dtypes)
+        piece = Piece([Span("w", 0, size * size)], base, [("e", expert)], shape=(size, size))
+        (delta,) = TaskMatrices(piece)
+        assert delta.dtype == torch.float64
+        assert torch.equal(TaskMatrices(piece).total(), delta)
+        return TaskMatrices(piece).coarse
+
+    single, half, double = torch.float32, torch.bfloat16, torch.float64
+    assert coarse(256, single, single)
+    assert coarse(300, half, single)
+    assert not coarse(256, single, double)
+    assert not coarse(255, single, single)
