@@ -33,7 +33,7 @@ _OPTIONS = {
     "on_mismatch": "error | base (take the base's tensor) | pad (a smaller vocabulary gets the base's rows)",
     "on_non_finite": "error | allow",
     "overwrite": "true replaces what is at out",
-    "hashes": "false leaves the SHA-256 of the inputs out of the card",
+    "hashes": "digest of the inputs in the card: blake3 (if not given) | sha256 (as hubs show) | false",
 }
 
 

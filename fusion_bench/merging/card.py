@@ -11,12 +11,13 @@ from typing import Any
 import yaml
 
 from fusion_bench import __version__
+from fusion_bench.merging.digests import Digest
 from fusion_bench.weights.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
 class Input:
-    """One input as the card tells of it: its role, where it was, and the SHA-256 of its files (None: not hashed)."""
+    """One input as the card tells of it: its role, where it was, and its files: name, bytes, digest (None: not computed)."""
 
     role: str
     label: str
@@ -46,7 +47,12 @@ def licence_of(checkpoint: Checkpoint) -> str | None:
 
 
 def model_card(
-    name: str, method: str, options: Mapping[str, Any], inputs: Sequence[Input], notes: Sequence[str]
+    name: str,
+    method: str,
+    options: Mapping[str, Any],
+    inputs: Sequence[Input],
+    notes: Sequence[str],
+    digest: Digest | None,
 ) -> str:
     """Markdown with the front matter that model hubs read.
 
@@ -63,7 +69,8 @@ def model_card(
     lines = ["---", yaml.safe_dump(front, sort_keys=False).strip(), "---", "", f"# {name}", ""]
     lines += [f"Merged with `{method}` by fusion_bench {__version__}.", "", "## Method", "", "```yaml"]
     lines += [yaml.safe_dump({"type": method, **options}, sort_keys=False).strip(), "```", "", "## Inputs", ""]
-    lines += ["| role | where | file | bytes | SHA-256 | licence |", "| --- | --- | --- | ---: | --- | --- |"]
+    heading = {"blake3": "BLAKE3", "sha256": "SHA-256", None: "digest"}[digest]
+    lines += [f"| role | where | file | bytes | {heading} | licence |", "| --- | --- | --- | ---: | --- | --- |"]
     for each in inputs:
         for file, size, digest in each.files or (("in memory", 0, None),):
             known = f"`{digest}`" if digest else "not computed"

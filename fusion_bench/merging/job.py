@@ -14,10 +14,10 @@ from torch import Tensor
 
 from fusion_bench import registry
 from fusion_bench.algorithms.base import MergingAlgorithm
-from fusion_bench.datasets.manifest import file_sha256
 from fusion_bench.errors import FusionBenchError, unknown_name
 from fusion_bench.memory import PeakMemory
 from fusion_bench.merging.card import described, model_card
+from fusion_bench.merging.digests import Digest, digest_kind, digests
 from fusion_bench.merging.names import checkpoint_names
 from fusion_bench.merging.report import MergePlan, MergeReport, planned
 from fusion_bench.progress import Progress, silent
@@ -27,7 +27,6 @@ from fusion_bench.weights.fitting import OnMismatch
 from fusion_bench.weights.header import Header
 from fusion_bench.weights.memory import MemorySink
 from fusion_bench.weights.opening import Source, open_checkpoint
-from fusion_bench.weights.parallel import map_in_threads
 from fusion_bench.weights.pieces import Piece
 from fusion_bench.weights.plan import MEMORY, Plan, make_plan
 from fusion_bench.weights.publication import check_target, published
@@ -50,7 +49,7 @@ def merge(
     on_mismatch: OnMismatch = "error",
     on_non_finite: NonFinite = "error",
     overwrite: bool = False,
-    hashes: bool = True,
+    hashes: Digest | bool = "blake3",
     dry_run: bool = False,
     config_dir: Path | None = None,
     plugins: Sequence[str] = (),
@@ -75,7 +74,7 @@ def merge(
             smaller vocabulary the base's rows.
         on_non_finite: ``error`` or ``allow``.
         overwrite: replace what is at ``out``.
-        hashes: put the SHA-256 of the inputs' files into the model card.
+        hashes: which digest of the inputs' files the model card gives: ``blake3``, ``sha256``, or False for none.
         dry_run: check everything that headers show, and return the plan.
         config_dir, plugins: of one's own algorithms.
         progress: told how far the work is.
@@ -94,6 +93,7 @@ def merge(
         {'w': tensor([1., 1.])}
     """
     began = time.perf_counter()
+    digest = digest_kind(hashes)
     rule = _algorithm(algorithm, options, config_dir, plugins)
     method = algorithm if isinstance(algorithm, str) else type(rule).__name__
     target = Path(out).expanduser() if out is not None else None
@@ -125,7 +125,7 @@ def merge(
             sink = MemorySink(plan, device=_device_of(base))
             execute(plan, rule, sink, scaling=rule.step_size, **run)  # type: ignore[arg-type]
             return sink.state()
-        return _to_disk(plan, rule, method, target, headers, opened, began, hashes, run)
+        return _to_disk(plan, rule, method, target, headers, opened, began, digest, run)
     finally:
         for checkpoint in opened:
             if not isinstance(base, Checkpoint) or checkpoint is not base:
@@ -159,7 +159,7 @@ def _to_disk(
     headers: Mapping[str, Header],
     opened: Sequence[Checkpoint],
     began: float,
-    hashes: bool,
+    hashes: Digest | None,
     run: dict[str, Any],
 ) -> MergeReport:
     hashing = 0.0
@@ -169,12 +169,11 @@ def _to_disk(
                 execute(plan, rule, sink, scaling=rule.step_size, **run)
             at = time.perf_counter()
             files = sorted({file for checkpoint in opened for file in checkpoint.files})
-            found = map_in_threads(file_sha256, files, threads=plan.threads) if hashes else []
+            found = digests(files, hashes, threads=plan.threads, progress=run["progress"])
             hashing = time.perf_counter() - at
-            digests = dict(zip(files, found, strict=False))
             roles = ["base", *(f"expert {name}" for name in plan.given)]
-            inputs = [described(role, checkpoint, digests) for role, checkpoint in zip(roles, opened, strict=True)]
-            card = model_card(out.stem, method, dataclasses.asdict(rule), inputs, plan.notes)
+            inputs = [described(role, checkpoint, found) for role, checkpoint in zip(roles, opened, strict=True)]
+            card = model_card(out.stem, method, dataclasses.asdict(rule), inputs, plan.notes, hashes)
             if part.is_dir():
                 (part / "README.md").write_text(card, encoding="utf-8")
         if out.is_file():

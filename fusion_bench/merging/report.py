@@ -57,7 +57,7 @@ class MergeReport:
     Attributes:
         path: the result.
         seconds: of the merge, from opening the inputs to the published result, without hashing.
-        hashing_seconds: spent on the inputs' SHA-256 for the card.
+        hashing_seconds: spent on digests of the inputs for the card.
         bytes_read, bytes_written: by all passes together.
         floor_seconds: what one pass over the inputs and one over the output would have taken at the speed that
             reading and writing had here.

@@ -1,10 +1,12 @@
 """fusion_bench.merge: in memory and on disk, what it returns, what it refuses before work starts."""
 
 import dataclasses
+import hashlib
 
 import pytest
 import torch
 import yaml
+from blake3 import blake3
 from safetensors.torch import save_file
 
 import fusion_bench
@@ -51,14 +53,30 @@ def test_folders_give_a_folder_with_a_card_and_what_lay_beside_the_base(models):
     front = yaml.safe_load(card.split("---")[1])
     assert front["license"] == "apache-2.0"
     assert front["base_model"] == [str(folder / n) for n in ("base", "x", "y")]
-    import hashlib
-
     for name in ("base", "x", "y"):
-        assert hashlib.sha256((folder / name / "model.safetensors").read_bytes()).hexdigest() in card
+        assert blake3((folder / name / "model.safetensors").read_bytes()).hexdigest() in card
+    assert "BLAKE3" in card
     assert "scaling: 0.3" in card
     assert report.bytes_written == 4 * 620
     assert len(report.lines()) == 2
     assert report.to_dict()["method"] == "task_arithmetic"
+
+
+def test_the_card_gives_the_digest_that_is_asked_for(models):
+    folder, _ = models
+    inputs = {"base": folder / "base", "experts": [folder / "x"], "out": folder / "m.safetensors", "overwrite": True}
+
+    def card(**options):
+        merge("task_arithmetic", **inputs, **options)
+        return (folder / "m.md").read_text()
+
+    data = (folder / "x" / "model.safetensors").read_bytes()
+    found = card(hashes="sha256")
+    assert hashlib.sha256(data).hexdigest() in found
+    assert "SHA-256" in found
+    assert "not computed" in card(hashes=False)
+    with pytest.raises(FusionBenchError, match="sha265.*hashes"):
+        card(hashes="sha265")
 
 
 def test_several_licences_are_left_to_a_person(models):
