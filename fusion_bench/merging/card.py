@@ -17,7 +17,7 @@ from fusion_bench.weights.checkpoint import Checkpoint
 
 @dataclass(frozen=True)
 class Input:
-    """One input as the card tells of it: its role, where it was, and its files: name, bytes, digest (None: not computed)."""
+    """One input as the card tells of it: role, where it was, files (name, bytes, digest; None: not computed), licence."""
 
     role: str
     label: str
@@ -72,8 +72,8 @@ def model_card(
     heading = {"blake3": "BLAKE3", "sha256": "SHA-256", None: "digest"}[digest]
     lines += [f"| role | where | file | bytes | {heading} | licence |", "| --- | --- | --- | ---: | --- | --- |"]
     for each in inputs:
-        for file, size, digest in each.files or (("in memory", 0, None),):
-            known = f"`{digest}`" if digest else "not computed"
+        for file, size, found in each.files or (("in memory", 0, None),):
+            known = f"`{found}`" if found else "not computed"
             lines.append(
                 f"| {each.role} | {each.label} | {file} | {size:,} | {known} | {each.licence or 'not stated'} |"
             )

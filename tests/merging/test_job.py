@@ -75,7 +75,7 @@ def test_the_card_gives_the_digest_that_is_asked_for(models):
     assert hashlib.sha256(data).hexdigest() in found
     assert "SHA-256" in found
     assert "not computed" in card(hashes=False)
-    with pytest.raises(FusionBenchError, match="sha265.*hashes"):
+    with pytest.raises(FusionBenchError, match="sha265"):
         card(hashes="sha265")
 
 
