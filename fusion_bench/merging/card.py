@@ -17,7 +17,7 @@ from fusion_bench.weights.checkpoint import Checkpoint
 
 @dataclass(frozen=True)
 class Input:
-    """One input as the card tells of it: role, where it was, files (name, bytes, digest; None: not computed), licence."""
+    """One input as the card tells of it: role, where it was, files (name, bytes, digest or None), licence."""
 
     role: str
     label: str

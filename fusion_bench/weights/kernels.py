@@ -220,20 +220,37 @@ def add_up(terms, divisor, out):
 
 
 @_part
-def _tally(total):
-    balance, odd = 0, 0  # odd: zero, or no number
+def _tally(total, undecided, signs):
+    balance, zeros, odd = 0, 0, 0  # odd: no number
     for i in range(total.size):
         balance += np.int64(total[i] > 0) - np.int64(total[i] < 0)
-        odd += np.int64(not ((total[i] > 0) | (total[i] < 0)))
-    return balance, odd
+        zeros += np.int64(total[i] == 0)
+        odd += np.int64(total[i] != total[i])
+    for i in range(total.size):
+        signs[i] = 1.0 if total[i] > 0 else (-1.0 if total[i] < 0 else (undecided if total[i] == 0 else 0.0))
+    return balance, zeros, odd
 
 
 @_part
-def _agreeing(entries, total, weight, count, into, counts):
+def _cancelled(entries, total):
+    count = 0
     for i in range(total.size):
-        agrees = ((entries[i] > 0) & (total[i] > 0)) | ((entries[i] < 0) & (total[i] < 0))
+        count += np.int64((total[i] == 0) & (entries[i] != 0))
+    return count
+
+
+@_part
+def _agreeing(entries, signs, weight, count, into, counts):
+    for i in range(signs.size):
+        agrees = entries[i] * signs[i] > 0
         into[i] += entries[i] * weight if agrees else 0.0
         counts[i] += count if agrees else 0.0
+
+
+@_part
+def _agreeing_sum(entries, signs, weight, into):
+    for i in range(signs.size):
+        into[i] += entries[i] * weight if entries[i] * signs[i] > 0 else 0.0
 
 
 @_part
@@ -261,13 +278,13 @@ def elect(terms, weights, combine, undecided, out):
     """
     count = terms.rows.shape[0]
     vectors, other, drawing = np.empty((count, STEP)), np.empty(STEP), np.empty(_DRAWING, np.uint32)
-    totals, sums, sizes = np.empty(STEP), np.empty(STEP), np.empty(STEP)
+    totals, signs, sums, sizes = np.empty(STEP), np.empty(STEP), np.empty(STEP), np.empty(STEP)
     balance, cancelled = 0, False
     plain = terms.centred and terms.limit >= np.uint64(ALWAYS) and combine != WEIGHTED_MEAN
     for s in range(terms.bounds.size - 1):
         for lo in range(terms.bounds[s], terms.bounds[s + 1], STEP):
             hi = min(lo + STEP, terms.bounds[s + 1])
-            total, into, size = totals[: hi - lo], sums[: hi - lo], sizes[: hi - lo]
+            total, sign, into, size = totals[: hi - lo], signs[: hi - lo], sums[: hi - lo], sizes[: hi - lo]
             _fill(total, 0.0)
             _fill(into, 0.0)
             _fill(size, 0.0)
@@ -282,17 +299,16 @@ def elect(terms, weights, combine, undecided, out):
                 if combine == WEIGHTED_MEAN:
                     _scaled(vectors[k], weights[k])
                 _add(total, vectors[k])
-            surplus, odd = _tally(total)
+            surplus, zeros, odd = _tally(total, undecided, sign)
             balance += surplus
-            if odd > 0:
-                for i in range(total.size):
-                    if total[i] == 0:
-                        total[i] = undecided
-                        for k in range(count):
-                            cancelled |= vectors[k, i] != 0
             for k in range(count):
+                if zeros > 0:
+                    cancelled |= _cancelled(vectors[k], total) > 0
                 weight, one = (1.0, weights[k]) if combine == WEIGHTED_MEAN else (weights[k], 1.0)
-                _agreeing(vectors[k], total, weight, one, into, size)
+                if combine == SUM:
+                    _agreeing_sum(vectors[k], sign, weight, into)
+                else:
+                    _agreeing(vectors[k], sign, weight, one, into, size)
             result = out[lo:hi]
             if combine == SUM:
                 _copy(into, result)
@@ -317,21 +333,40 @@ def _between(entries, count, low, high, flags):
 
 
 @_part
+def _difference_between(row, base, factor, low, high, flags):
+    above = 0
+    for i in range(row.size):
+        size = abs((np.float64(row[i]) - np.float64(base[i])) * factor)
+        above += np.int64(size > high)
+        flags[i] = np.uint8((size >= low) & (size <= high))
+    return above
+
+
+@_part
 def _survey(terms, k, low, high, sizes, places):
     one, other, drawing = np.empty(STEP), np.empty(STEP), np.empty(_DRAWING, np.uint32)
     flags = np.zeros(STEP, np.uint8)
     words = flags.view(np.uint64)
     above, inside = 0, 0
+    plain = terms.centred and terms.limit >= np.uint64(ALWAYS) and terms.cuts[k] < 0
     for s in range(terms.bounds.size - 1):
         for lo in range(terms.bounds[s], terms.bounds[s + 1], STEP):
             hi = min(lo + STEP, terms.bounds[s + 1])
-            _vector(terms, k, s, lo, hi, one, other, drawing)
-            above += _between(one, hi - lo, low, high, flags)
+            factor = terms.factors[k, min(s, terms.factors.shape[1] - 1)]
+            row, base = terms.rows[k, lo:hi], terms.base[lo:hi]
+            if plain:  # the usual case, in one go
+                found = _difference_between(row, base, factor, low, high, flags)
+            else:
+                _vector(terms, k, s, lo, hi, one, other, drawing)
+                found = _between(one, hi - lo, low, high, flags)
+            above += found
             for word in range((hi - lo + 7) // 8):
                 if words[word] != 0:  # few are between the bounds: eight entries at a glance
                     for i in range(8 * word, min(8 * word + 8, hi - lo)):
                         if flags[i] != 0:
                             if inside < sizes.size:
+                                if plain:
+                                    one[i] = (np.float64(row[i]) - np.float64(base[i])) * factor
                                 sizes[inside], places[inside] = abs(one[i]), lo + i
                             inside += 1
     return above, inside

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -112,3 +113,45 @@ def test_ties_trims_the_rescaled_survivors(make_models):
 def test_options_out_of_range(method, options, make_models):
     with pytest.raises(FusionBenchError, match=next(iter(options))):
         method(*make_models(), **options)
+
+
+def thinned_by_numpy(base, experts, density, seed, l1):
+    """Every expert's task vector after the drop, by name of tensor, in plain NumPy."""
+    found = {}
+    for expert, state in experts.items():
+        for name, before in deltas(base, state).items():
+            before = before.numpy()
+            mask = bernoulli_mask(before.size, density, seed=seed, expert=expert, tensor=name).numpy()
+            kept = np.where(mask.reshape(before.shape), before, 0.0)
+            total = np.abs(kept).sum()
+            found[expert, name] = kept * ((np.abs(before).sum() / total if total else 0.0) if l1 else 1 / density)
+    return found
+
+
+@pytest.mark.parametrize("rescale", ["density", "l1"])
+@pytest.mark.parametrize("density", [0.3, 0.9])
+def test_task_arithmetic_as_a_whole_against_numpy(density, rescale, make_models):
+    base, experts = make_models(4)
+    merged = dare_task_arithmetic(base, experts, density=density, scaling=0.4, seed=5, rescale=rescale)
+    thinned = thinned_by_numpy(base, experts, density, 5, rescale == "l1")
+    for name in deltas(base, base):
+        expected = base[name].double().numpy() + 0.4 * sum(thinned[expert, name] for expert in experts)
+        np.testing.assert_allclose(merged[name].numpy(), expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("rescale", ["density", "l1"])
+def test_ties_as_a_whole_against_numpy(rescale, make_models):
+    base, experts = make_models(4)
+    merged = DareTies(density=0.6, trim_density=0.5, scaling=0.8, seed=2, rescale=rescale).merge(base, experts)
+    thinned = thinned_by_numpy(base, experts, 0.6, 2, rescale == "l1")
+    names = sorted(deltas(base, base))
+    flat = np.stack([np.concatenate([thinned[expert, n].ravel() for n in names]) for expert in experts])
+    for row in flat:
+        row[np.argsort(-np.abs(row), kind="stable")[round(0.5 * row.size) :]] = 0.0
+    sign = np.sign(flat.sum(axis=0))
+    sign[sign == 0] = np.sign(sign.sum())
+    agrees = (np.sign(flat) == sign) & (flat != 0)
+    step = np.where(agrees, flat, 0.0).sum(axis=0) / np.maximum(agrees.sum(axis=0), 1)
+    expected = np.concatenate([base[n].double().numpy().ravel() for n in names]) + 0.8 * step
+    found = np.concatenate([merged[n].numpy().ravel() for n in names])
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

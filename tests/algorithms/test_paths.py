@@ -111,3 +111,20 @@ def test_near_copies_follow_the_arc_where_others_switch_to_a_line():
 def test_t_is_in_zero_to_one(method, make_models):
     with pytest.raises(FusionBenchError, match=r"t = 1\.5"):
         method(*make_models(), t=1.5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_slerp_as_a_whole_against_numpy(dtype, make_models):
+    """Tensor by tensor, angles by the arccosine, in float64; models far enough apart for that to be accurate."""
+    base, experts = make_models(step=3.0, dtype=dtype)
+    merged = slerp(base, experts, t=0.3, between=("mnist", "svhn"))
+    for name in FLOATS:
+        a, b = (experts[e][name].double().numpy() for e in ("mnist", "svhn"))
+        lengths = np.linalg.norm(a) * np.linalg.norm(b)
+        cosine = (a * b).sum() / lengths if lengths else 1.0
+        if 1 - abs(cosine) < 1e-12:
+            expected = 0.7 * a + 0.3 * b
+        else:
+            omega = np.arccos(cosine)
+            expected = (np.sin(0.7 * omega) * a + np.sin(0.3 * omega) * b) / np.sin(omega)
+        torch.testing.assert_close(merged[name], torch.from_numpy(np.asarray(expected)).to(dtype))

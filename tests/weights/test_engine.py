@@ -66,6 +66,24 @@ def test_chunks_of_one_entry(name):
     assert same(one, rule.merge(small[0], dict(zip(experts, small[1:], strict=True))))
 
 
+@pytest.mark.parametrize("name", ["tsv_m", "iso_c"])
+def test_large_matrices_give_the_same_bits_on_any_number_of_threads(name, tmp_path):
+    """They are worked on in float32, by libraries that are told to use one thread; from memory and from disk."""
+    g = torch.Generator().manual_seed(0)
+    base = {f"w{i}": torch.randn(260, 300, generator=g) for i in range(4)}
+    experts = {f"e{k}": {n: t + 0.1 * torch.randn(t.shape, generator=g) for n, t in base.items()} for k in range(3)}
+    rule = MERGING[name]
+    expected = merge_in_memory(rule, base, experts, scaling=rule.step_size, threads=1)
+    for threads in (2, 8):
+        assert same(merge_in_memory(rule, base, experts, scaling=rule.step_size, threads=threads), expected)
+    for label, state in {"base": base, **experts}.items():
+        save(tmp_path / label, state, shards=2)
+    merge(
+        rule, base=tmp_path / "base", experts={n: tmp_path / n for n in experts}, out=tmp_path / "out", memory="64MiB"
+    )
+    assert same(dict(open_checkpoint(tmp_path / "out")), expected)
+
+
 def save(folder, state, shards=1):
     folder.mkdir(parents=True)
     names = list(state)
