@@ -207,7 +207,7 @@ def _estimate(plan: Plan, rule: MergingAlgorithm) -> float:
     for unit in units:
         Piece(unit.spans, plan.base, tuple(plan.experts.items())).deltas()
     each = (time.perf_counter() - began) / entries
-    total = sum(span.stop - span.start for unit in (*plan.chunks, *plan.wholes) for span in unit.spans)
+    total = sum(plan.base.specs[name].numel for name in plan.floating)
     return each * total * (rule.passes() + 0.5) / plan.threads
 
 

@@ -266,10 +266,18 @@ class FileCheckpoint(Checkpoint):
         if row.dtype != self.specs[spans[0].name].dtype or row.device.type != "cpu":
             super().fill(spans, row)
         elif row.numel():
-            view, at = memoryview(row.view(torch.uint8).numpy()), 0  # type: ignore[arg-type]
-            for number, begin, end in runs(spans, self.places, row.element_size()):
-                self._read(number, begin, view[at : at + end - begin])
-                at += end - begin
+            self.read(spans, memoryview(row.view(torch.uint8).numpy()))  # type: ignore[arg-type]
+
+    def read(self, spans: Sequence[Span], into: memoryview) -> None:
+        """The bytes of some entries of one type, one after the other.
+
+        Raises:
+            FusionBenchError: the file cannot be read, or has become shorter.
+        """
+        at = 0
+        for number, begin, end in runs(spans, self.places, self.specs[spans[0].name].dtype.itemsize):
+            self._read(number, begin, into[at : at + end - begin])
+            at += end - begin
 
     def _refuse_twice(self) -> None:
         seen: dict[str, Path] = {}

@@ -8,14 +8,16 @@ from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.progress import Progress, silent
 from fusion_bench.weights import kernels
 from fusion_bench.weights.checkpoint import Span, located
+from fusion_bench.weights.fetch import all_finite
 from fusion_bench.weights.parallel import map_in_threads
-from fusion_bench.weights.pieces import Piece, unravelled
+from fusion_bench.weights.pieces import HALVES, Piece, unravelled, words_of
 from fusion_bench.weights.plan import Plan, Unit, scan_units
 from fusion_bench.weights.rule import Rule, Scan
 
@@ -24,6 +26,7 @@ NonFinite = Literal["error", "allow"]
 _SAMPLED = 256  # pieces looked at by Scan.sample, and
 _LOOKED = 1024  # entries of each
 _KEPT = 4  # share of the memory budget that a rule may keep
+_COMPILED = (torch.float32, *HALVES)  # types that the compiled loops round to
 
 
 class Sink(Protocol):
@@ -122,13 +125,18 @@ class _Run:
             size += spec.numel
 
         def go(function: Callable[[Piece], Result], stage: str) -> list[Result]:
-            def step(unit: Unit) -> tuple[Result, set[int]]:
+            kinds: dict[
+                frozenset[int], frozenset[int]
+            ] = {}  # so that a large model does not have thousands of equal ones
+
+            def step(unit: Unit) -> tuple[Result, frozenset[int]]:
                 piece = self.piece(unit)
-                return function(piece), piece.loaded
+                result, loaded = function(piece), frozenset(piece.loaded)
+                return result, kinds.setdefault(loaded, loaded)
 
             found = self.over(scan_units(plan), step, threads=plan.threads, stage=stage, progress=progress)
             if self._sound is not None and found:  # what has been read from end to end needs no second look
-                self._sound |= set.intersection(*(loaded for _, loaded in found))
+                self._sound |= frozenset.intersection(*kinds)
             return [result for result, _ in found]
 
         def sample(function: Callable[[Piece], Result]) -> list[Result]:
@@ -195,29 +203,40 @@ def stepped(base: Tensor, vector: Tensor, scaling: float, dtype: torch.dtype) ->
         >>> stepped(torch.tensor([1.0, -0.0]), torch.tensor([1.0, 0.0]).double(), 0.5, torch.float32)
         (tensor([1.5000, -0.0000]), True)
     """
-    if base.dtype == dtype == torch.float32 and base.device.type == "cpu":
+    if dtype in _COMPILED and base.device.type == "cpu":
+        entries = base.float() if base.dtype in HALVES else base
         found = np.empty(base.numel(), dtype=np.float32)
-        odd = kernels.stepped(base.numpy(), vector.numpy(), scaling, found)
-        return torch.from_numpy(found), odd == 0
+        return _rounded(found, kernels.stepped(entries.numpy(), vector.numpy(), scaling, found), dtype)
     # −0.0 + 0.0 is 0.0, but −0.0 − 0.0 is −0.0
     return narrowed(base.double() - (0.0 - vector * scaling), dtype)
 
 
 def narrowed(entries: Tensor, dtype: torch.dtype) -> tuple[Tensor, bool]:
-    """Flat ``float64`` entries rounded to a type, and whether they are finite everywhere.
+    """Flat entries rounded to a type, and whether they are finite everywhere.
 
     To half precision they are rounded through ``float32``, as if computed in it.
+
+    Args:
+        entries: ``float64``, or ``float32`` from a rule that works in that.
 
     Example:
         >>> narrowed(torch.tensor([1 / 3, 1e39]).double(), torch.float32)
         (tensor([0.3333,    inf]), False)
     """
-    if dtype == torch.float32 and entries.device.type == "cpu" and entries.dtype == torch.float64:
+    if dtype in _COMPILED and entries.device.type == "cpu" and entries.dtype == torch.float64:
         found = np.empty(entries.numel(), dtype=np.float32)
-        odd = kernels.narrowed(entries.contiguous().numpy(), found)
-        return torch.from_numpy(found), odd == 0
+        return _rounded(found, kernels.narrowed(entries.contiguous().numpy(), found), dtype)
     stored = entries.double() if dtype == torch.float64 else entries.float().to(dtype)
     return stored, bool(stored.isfinite().all())
+
+
+def _rounded(entries: NDArray[np.float32], odd: int, dtype: torch.dtype) -> tuple[Tensor, bool]:
+    """Entries of which some are not finite, in the type they are stored as, and whether all are finite in that."""
+    stored = torch.from_numpy(entries)
+    if dtype == torch.float32:
+        return stored, odd == 0
+    stored = stored.to(dtype)
+    return stored, odd == 0 and all_finite(words_of(stored), HALVES[dtype])
 
 
 def _copy(plan: Plan, name: str, sink: Sink) -> None:

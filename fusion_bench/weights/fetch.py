@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, types
@@ -25,48 +25,61 @@ class Stretch(NamedTuple):
     end: int
 
 
-def fetch(stretches: Sequence[Stretch], places: Sequence[int], into: NDArray[np.uint8]) -> float | None:
-    """Read stretches of files, each to its place in a buffer; returns the seconds it took, or None where a read failed.
+def fetch(stretches: Sequence[Stretch], addresses: Sequence[int]) -> float | None:
+    """Read stretches of files, each to its place in memory; returns the seconds it took, or None where a read failed.
 
     Why it failed, and which, a second try by Python's own functions tells.
 
     Args:
         stretches: what to read.
-        places: for each the place of its first byte.
-        into: the buffer.
+        addresses: for each where its first byte goes, in memory that the caller keeps and knows to be large enough.
     """
     begins = np.array([stretch.begin for stretch in stretches], dtype=np.int64)
     sizes = np.array([stretch.end for stretch in stretches], dtype=np.int64) - begins
-    where = np.array(places, dtype=np.int64)
-    if len(stretches) and int((where + sizes).max()) > into.size:
-        raise ValueError(f"{int((where + sizes).max())} bytes into a buffer of {into.size}")
     descriptors = np.array([stretch.descriptor for stretch in stretches], dtype=np.int32)
     began = time.perf_counter()
-    done = _fetch(descriptors, begins, sizes, where, into.ctypes.data)
+    done = _fetch(descriptors, begins, sizes, np.array(addresses, dtype=np.int64))
     return time.perf_counter() - began if done else None
 
 
-def all_finite(entries: NDArray[np.floating]) -> bool:
+def all_finite(entries: NDArray[Any], exponent: int | None = None) -> bool:
     """Whether no entry is NaN or infinite.
 
     Args:
-        entries: contiguous, ``float32`` or ``float64``.
+        entries: contiguous, ``float32`` or ``float64``; or ``uint16`` words of a type of half precision, and
+        exponent: the bits of its exponent.
 
     Example:
         >>> all_finite(np.ones((2, 2))), all_finite(np.array([1.0, np.inf], dtype=np.float32))
         (True, False)
     """
-    if entries.dtype == np.float32:
-        return not _all_set(entries.reshape(-1).view(np.uint32), np.uint32(0x7F800000))
-    return not _all_set(entries.reshape(-1).view(np.uint64), np.uint64(0x7FF0000000000000))
+    words = entries.reshape(-1).view(f"u{entries.itemsize}")
+    bits = {2: exponent, 4: 0x7F800000, 8: 0x7FF0000000000000}[entries.itemsize]
+    return not _all_set(words, words.dtype.type(bits))
+
+
+def widen(words: NDArray[np.uint16], into: NDArray[np.float32]) -> None:
+    """``bfloat16`` as ``float32``.
+
+    Args:
+        words: of ``bfloat16``, contiguous.
+        into: as many, written to.
+
+    Example:
+        >>> into = np.empty(2, np.float32)
+        >>> widen(np.array([0x3F80, 0xC000], np.uint16), into)
+        >>> into
+        array([ 1., -2.], dtype=float32)
+    """
+    _widen(words, into.view(np.uint32))
 
 
 @njit(nogil=True, cache=True)
-def _fetch(descriptors, begins, sizes, places, address):
+def _fetch(descriptors, begins, sizes, addresses):
     for i in range(descriptors.size):
         done = 0
         while done < sizes[i]:
-            here, left = np.uintp(address + places[i] + done), np.uintp(sizes[i] - done)
+            here, left = np.uintp(addresses[i] + done), np.uintp(sizes[i] - done)
             count = _pread(descriptors[i], here, left, begins[i] + done)
             if count <= 0:
                 return False
@@ -81,3 +94,9 @@ def _all_set(words, bits):
     for i in range(words.size):
         count += np.int64((words[i] & bits) == bits)
     return count
+
+
+@njit(nogil=True, cache=True)
+def _widen(words, into):
+    for i in range(words.size):
+        into[i] = np.uint32(words[i]) << np.uint32(16)

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.weights.checkpoint import Checkpoint, Factors, FileCheckpoint, Span, located, runs
-from fusion_bench.weights.fetch import all_finite, fetch
+from fusion_bench.weights.fetch import all_finite, fetch, widen
 from fusion_bench.weights.header import Spec
 
 BASE = -1  # the number of the base, where experts have theirs
+HALVES = {torch.bfloat16: 0x7F80, torch.float16: 0x7C00}  # types of 16 bits, and the bits of their exponents
 
 
 class Piece:
@@ -47,7 +48,7 @@ class Piece:
         self.spans, self.shape = spans, shape
         self.experts = tuple(name for name, _ in experts)
         self._base, self._checkpoints = base, [checkpoint for _, checkpoint in experts]
-        self._device, self._sound, self._buffer = device, sound, buffer
+        self._device, self._sound, self._buffer, self._local = device, sound, buffer, buffer
         self.loaded: set[int] = set()
         self._stored_base: Tensor | None = None
         self._working_base: Tensor | None = None
@@ -135,7 +136,7 @@ class Piece:
             if not known and not all_finite(found):
                 self._refuse(models, found)
             self.loaded.update(map(id, models))
-        if BASE in numbers and self._stored_base is None and found.itemsize == self._base.specs[name].dtype.itemsize:
+        if BASE in numbers and self._stored_base is None:
             self._stored_base = torch.from_numpy(found[numbers.index(BASE)])
         return found
 
@@ -148,33 +149,61 @@ class Piece:
             refuse_non_finite(torch.from_numpy(row), self.spans, model)
 
     def _fill(self, models: Sequence[Checkpoint], rows: NDArray[np.floating], dtype: torch.dtype) -> None:
-        """Write the models' entries to the rows; plain files of one type are read in one go.
+        """Write the models' entries to the rows; what plain files hold in one type is read in one go.
 
         NumPy alone has a hand in it where it can: torch gives Python's lock away at every step, see ``fetch``.
         """
-        name, width = self.spans[0].name, rows.itemsize * self.count
-        layouts: dict[int, list[tuple[int, int, int]]] = {}
-        stretches, places, owners = [], [], []
+        name = self.spans[0].name
+        plain: dict[torch.dtype, list[int]] = {}
         for number, model in enumerate(models):
-            if not isinstance(model, FileCheckpoint) or model.specs[name].dtype != dtype:
+            kind = model.specs[name].dtype
+            if isinstance(model, FileCheckpoint) and (kind == dtype or (kind in HALVES and dtype == torch.float32)):
+                plain.setdefault(kind, []).append(number)
+            else:
                 model.fill(self.spans, torch.from_numpy(rows[number]))
+        for kind, numbers in plain.items():
+            if kind == dtype:
+                self._fetch([models[number] for number in numbers], [rows[number].view(np.uint8) for number in numbers])
                 continue
+            halves = self._scratch(len(numbers))
+            self._fetch([models[number] for number in numbers], [row.view(np.uint8) for row in halves])
+            for number, half in zip(numbers, halves, strict=True):
+                if kind == torch.bfloat16:
+                    widen(half, rows[number])
+                else:
+                    torch.from_numpy(rows[number]).copy_(torch.from_numpy(half.view(np.float16)))
+
+    def _fetch(self, models: Sequence[Checkpoint], rows: Sequence[NDArray[np.uint8]]) -> None:
+        """The bytes of several files' entries, each to its row."""
+        layouts: dict[int, list[tuple[int, int, int]]] = {}
+        stretches, places = [], []
+        for model, row in zip(models, rows, strict=True):
+            assert isinstance(model, FileCheckpoint)
             if id(model.places) not in layouts:
-                layouts[id(model.places)] = runs(self.spans, model.places, rows.itemsize)
-            owners.append((number, model))
-            at = number * width
+                size = model.specs[self.spans[0].name].dtype.itemsize
+                layouts[id(model.places)] = runs(self.spans, model.places, size)
+            at = row.ctypes.data
             for stretch in model.stretches(layouts[id(model.places)]):
                 stretches.append(stretch)
                 places.append(at)
                 at += stretch.end - stretch.begin
-        if not owners:
-            return
-        seconds = fetch(stretches, places, rows.reshape(-1).view(np.uint8))
-        for number, model in owners:
-            if seconds is None:
-                model.fill(self.spans, torch.from_numpy(rows[number]))
+        seconds = fetch(stretches, places)
+        for model, row in zip(models, rows, strict=True):
+            assert isinstance(model, FileCheckpoint)
+            if seconds is None:  # Python's own functions say why
+                model.read(self.spans, row.data.cast("B"))
             else:
-                model.traffic.add(width, seconds / len(owners))
+                model.traffic.add(row.size, seconds / len(models))
+
+    def _scratch(self, rows: int) -> NDArray[np.uint16]:
+        """The thread's memory for entries of 16 bits."""
+        size = rows * self.count
+        if self._local is None:
+            return np.empty((rows, self.count), dtype=np.uint16)
+        if getattr(self._local, "halves", None) is None or self._local.halves.size < size:
+            self._local.halves = np.empty(size, dtype=np.uint16)
+        found: NDArray[np.uint16] = self._local.halves[:size].reshape(rows, self.count)
+        return found
 
     def _room(self, rows: int, columns: int, kind: type[np.floating]) -> NDArray[np.floating]:
         """The thread's buffer, which stays in the processor's cache; other memory if the piece has that already."""
@@ -189,7 +218,7 @@ class Piece:
 
     @property
     def stored_base(self) -> Tensor:
-        """θ₀ as it is stored."""
+        """θ₀ in the type it is stored in, or one that holds it exactly."""
         if self._stored_base is None:
             self._stored_base = self._load(self._base)
         return self._stored_base
@@ -239,6 +268,12 @@ def refuse_non_finite(entries: Tensor, spans: Sequence[Span], checkpoint: Checkp
         f"{checkpoint.place(name)}: tensor {name!r} has a non-finite entry at {index}: {float(entries[first])}",
         hint="the checkpoint is damaged, or its training diverged",
     )
+
+
+def words_of(entries: Tensor) -> NDArray[np.uint16]:
+    """Entries of a type of 16 bits as words."""
+    words: NDArray[np.uint16] = entries.view(torch.int16).numpy().view(np.uint16)
+    return words
 
 
 def unravelled(position: int, spec: Spec) -> list[int]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import torch
 
@@ -30,6 +32,47 @@ class Unit(NamedTuple):
     shape: tuple[int, ...] | None = None
 
 
+class Slices(NamedTuple):
+    """A large tensor, to be cut into units of ``chunk`` entries."""
+
+    name: str
+    numel: int
+    chunk: int
+
+
+class Units(Sequence[Unit]):
+    """Units of work, of which those that are slices are made when asked for: a large model has very many.
+
+    Example:
+        >>> units = Units([Unit((Span("a", 0, 3),)), Slices("b", 10, 4)])
+        >>> len(units), units[-1].spans
+        (4, (Span(name='b', start=8, stop=10),))
+    """
+
+    def __init__(self, parts: Iterable[Unit | Slices]) -> None:
+        self._parts = tuple(parts)
+        counts = (-(-part.numel // part.chunk) if isinstance(part, Slices) else 1 for part in self._parts)
+        self._ends = list(itertools.accumulate(counts))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    @overload
+    def __getitem__(self, number: int) -> Unit: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Unit]: ...
+    def __getitem__(self, number: int | slice) -> Unit | list[Unit]:
+        if isinstance(number, slice):
+            return [self[each] for each in range(*number.indices(len(self)))]
+        number = range(len(self))[number]
+        place = bisect.bisect_right(self._ends, number)
+        part = self._parts[place]
+        if not isinstance(part, Slices):
+            return part
+        start = (number - (self._ends[place - 1] if place else 0)) * part.chunk
+        return Unit((Span(part.name, start, min(start + part.chunk, part.numel)),))
+
+
 @dataclass(frozen=True)
 class Plan:
     """Inputs that fit each other, cut into units of work.
@@ -52,7 +95,7 @@ class Plan:
     experts: Mapping[str, Checkpoint]
     given: tuple[str, ...]
     specs: Mapping[str, Spec]
-    chunks: tuple[Unit, ...]
+    chunks: Units
     wholes: tuple[Unit, ...]
     copied: tuple[str, ...]
     aliases: Mapping[str, str]
@@ -134,7 +177,7 @@ def make_plan(
         experts=fitted,
         given=tuple(experts),
         specs=_stored(base, dtype),
-        chunks=tuple(_cut(base, fitted, [n for n in floating if n not in whole], _count("chunk", chunk, CHUNK))),
+        chunks=Units(_cut(base, fitted, [n for n in floating if n not in whole], _count("chunk", chunk, CHUNK))),
         wholes=tuple(
             Unit((Span(name, 0, base.specs[name].numel),), base.specs[name].shape) for name in floating if name in whole
         ),
@@ -148,19 +191,21 @@ def make_plan(
     )
 
 
-def scan_units(plan: Plan) -> tuple[Unit, ...]:
+def scan_units(plan: Plan) -> Units:
     """All floating tensors in pieces that begin and end at multiples of ``BLOCK``, or at the end of a tensor."""
     chunk = -(-plan.chunk // BLOCK) * BLOCK
     if chunk == plan.chunk and not plan.wholes:
         return plan.chunks
-    return tuple(_cut(plan.base, plan.experts, plan.floating, chunk))
+    return Units(_cut(plan.base, plan.experts, plan.floating, chunk))
 
 
 def _floating(base: Checkpoint, aliases: Mapping[str, str]) -> list[str]:
     return [name for name, spec in base.specs.items() if spec.dtype.is_floating_point and name not in aliases]
 
 
-def _cut(base: Checkpoint, experts: Mapping[str, Checkpoint], names: Sequence[str], chunk: int) -> Iterator[Unit]:
+def _cut(
+    base: Checkpoint, experts: Mapping[str, Checkpoint], names: Sequence[str], chunk: int
+) -> Iterator[Unit | Slices]:
     """Large tensors in slices, small ones next to each other in one unit where all models store them alike."""
     others = [expert.specs for expert in experts.values() if expert.specs is not base.specs]
     group: list[Span] = []
@@ -173,8 +218,7 @@ def _cut(base: Checkpoint, experts: Mapping[str, Checkpoint], names: Sequence[st
             yield Unit(tuple(group))
             group, held = [], 0
         if count > chunk:
-            for start in range(0, count, chunk):
-                yield Unit((Span(name, start, min(start + chunk, count)),))
+            yield Slices(name, count, chunk)
         elif count:
             group.append(Span(name, 0, count))
             held, kind = held + count, here

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections import defaultdict
 from collections.abc import Callable
 
@@ -27,13 +28,21 @@ def tensor_sums(
         stage: what the progress bar calls it.
     """
 
-    def look(piece: Piece) -> list[tuple[str, NDArray[np.float64]]]:
-        counts = [-(-(stop - start) // BLOCK) for _, start, stop in piece.spans]
-        parts = np.split(block_sums(piece), np.cumsum(counts)[:-1])
-        return [(span.name, part) for span, part in zip(piece.spans, parts, strict=True)]
-
     parts: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
-    for piece in scan.map(look, stage):
-        for name, sums in piece:
-            parts[name].append(sums)
-    return {name: tuple(math.fsum(column) for column in np.concatenate(rows).T) for name, rows in parts.items()}
+    missing = {name: -(-spec.numel // BLOCK) for name, spec in scan.specs.items()}
+    sums: dict[str, tuple[float, ...]] = {}
+    lock = threading.Lock()
+
+    def look(piece: Piece) -> None:
+        counts = [-(-(stop - start) // BLOCK) for _, start, stop in piece.spans]
+        found = np.split(block_sums(piece), np.cumsum(counts)[:-1])
+        with lock:
+            for span, part in zip(piece.spans, found, strict=True):
+                parts[span.name].append(part)
+                missing[span.name] -= len(part)
+                if not missing[span.name]:  # summed up at once: all blocks of a large model are a lot
+                    columns = np.concatenate(parts.pop(span.name)).T
+                    sums[span.name] = tuple(math.fsum(column) for column in columns)
+
+    scan.map(look, stage)
+    return sums
