@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import signal
 import sys
@@ -58,6 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("fusion_bench: interrupted; if a run was under way it is marked KILLED", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # who reads our output, head for one, has had enough
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - else Python complains of the rest once more at exit
+        return OK
 
 
 def _run(given: list[str]) -> int:

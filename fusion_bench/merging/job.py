@@ -18,6 +18,7 @@ from fusion_bench.errors import FusionBenchError, unknown_name
 from fusion_bench.memory import PeakMemory
 from fusion_bench.merging.card import described, model_card
 from fusion_bench.merging.digests import Digest, digest_kind, digests
+from fusion_bench.merging.estimate import estimated_seconds
 from fusion_bench.merging.names import checkpoint_names
 from fusion_bench.merging.report import MergePlan, MergeReport, planned
 from fusion_bench.progress import Progress, silent
@@ -27,13 +28,11 @@ from fusion_bench.weights.fitting import OnMismatch
 from fusion_bench.weights.header import Header
 from fusion_bench.weights.memory import MemorySink
 from fusion_bench.weights.opening import Source, open_checkpoint
-from fusion_bench.weights.pieces import Piece
 from fusion_bench.weights.plan import MEMORY, Plan, make_plan
 from fusion_bench.weights.publication import check_target, published
 from fusion_bench.weights.storage import file_sink, layout
 
 Experts: TypeAlias = "Sequence[Source] | Mapping[str, Source]"
-_SAMPLE = 8  # pieces timed for a dry run
 
 
 def merge(
@@ -119,7 +118,7 @@ def merge(
             check_target(target, [file for each in opened for file in each.files], overwrite=overwrite, needed=size)
         run = {"device": device, "on_non_finite": on_non_finite, "progress": progress}
         if dry_run:
-            seconds = _estimate(plan, rule)
+            seconds = estimated_seconds(plan, rule, device)
             return planned(plan, method, target, passes=rule.passes(), seconds=seconds, to_write=size)
         if target is None:
             sink = MemorySink(plan, device=_device_of(base))
@@ -195,20 +194,6 @@ def _to_disk(
         peak_memory=memory.peak - memory.start,
         notes=plan.notes,
     )
-
-
-def _estimate(plan: Plan, rule: MergingAlgorithm) -> float:
-    """Seconds, from a few pieces whose task vectors are made: what every method does at least."""
-    units = plan.chunks[:: max(1, len(plan.chunks) // _SAMPLE)]
-    entries = sum(span.stop - span.start for unit in units for span in unit.spans)
-    if not entries:
-        return 0.0
-    began = time.perf_counter()
-    for unit in units:
-        Piece(unit.spans, plan.base, tuple(plan.experts.items())).deltas()
-    each = (time.perf_counter() - began) / entries
-    total = sum(plan.base.specs[name].numel for name in plan.floating)
-    return each * total * (rule.passes() + 0.5) / plan.threads
 
 
 def _algorithm(

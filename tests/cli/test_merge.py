@@ -1,5 +1,9 @@
 """``fusion_bench merge`` as typed."""
 
+import shlex
+import subprocess
+import sys
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -77,3 +81,12 @@ def test_values_are_yaml():
     }
     with pytest.raises(FusionBenchError, match="no YAML"):
         parsed(["experts=[a"])
+
+
+def test_who_reads_the_output_may_stop(folder):
+    program = f"import sys; from fusion_bench.cli import main; sys.exit(main({[*COMMON, 'out=out']!r}))"
+    command = f"{shlex.join([sys.executable, '-c', program])} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "BrokenPipe" not in done.stderr
+    assert open_checkpoint(folder / "out")["w"].tolist() == pytest.approx([0.9] * 4)

@@ -178,3 +178,12 @@ def test_memory_stays_within_the_budget(tmp_path):
         )
         assert done.peak_memory < 2**26
     assert dataclasses.asdict(done)["bytes_written"] == 2**29
+
+
+@pytest.mark.parametrize("name", ["task_arithmetic", "ties", "slerp", "ties_mergekit", "tsv_m", "dare_ties_mergekit"])
+def test_a_dry_run_estimates_by_running_the_rule_and_leaves_nothing(name, models):
+    folder, _ = models
+    before = sorted(path.name for path in folder.rglob("*"))
+    plan = merge(name, base=folder / "base", experts=[folder / "x", folder / "y"], out=folder / "out", dry_run=True)
+    assert plan.seconds > 0
+    assert sorted(path.name for path in folder.rglob("*")) == before
