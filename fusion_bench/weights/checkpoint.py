@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.weights.fetch import Stretch
+from fusion_bench.weights.compiled.fetch import Stretch
 from fusion_bench.weights.header import Header, Spec
 
 

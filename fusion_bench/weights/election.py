@@ -10,14 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fusion_bench.weights import kernels
+from fusion_bench.weights import compiled
+from fusion_bench.weights.compiled import elections
 from fusion_bench.weights.pieces import Piece
 from fusion_bench.weights.vectors import Vectors
 
 Combine: TypeAlias = Literal["mean", "weighted_mean", "sum"]
 Undecided: TypeAlias = Literal["majority", "positive"]
 
-_CODES = {"mean": kernels.MEAN, "weighted_mean": kernels.WEIGHTED_MEAN, "sum": kernels.SUM}
+_CODES = {"mean": elections.MEAN, "weighted_mean": elections.WEIGHTED_MEAN, "sum": elections.SUM}
 
 
 class Elected(NamedTuple):
@@ -53,7 +54,7 @@ def elected(
     if piece.on_cpu:
         found = np.empty(piece.count)
         kind, given = _CODES[combine], np.array(weights, dtype=np.float64)
-        balance, cancelled = kernels.elect(vectors.terms(piece), given, kind, undecided, found)
+        balance, cancelled = compiled.elect(vectors.terms(piece), given, kind, undecided, found)
         return Elected(torch.from_numpy(found), int(balance), bool(cancelled))
     entries = [vectors.entries(piece, at) for at in range(len(vectors.models))]
     if combine == "weighted_mean":

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.progress import Progress, silent
-from fusion_bench.weights import kernels
+from fusion_bench.weights import compiled
 from fusion_bench.weights.checkpoint import Span, located
-from fusion_bench.weights.fetch import all_finite
+from fusion_bench.weights.compiled.fetch import all_finite
 from fusion_bench.weights.parallel import map_in_threads
 from fusion_bench.weights.pieces import HALVES, Piece, unravelled, words_of
 from fusion_bench.weights.plan import Plan, Unit, scan_units
@@ -206,7 +206,7 @@ def stepped(base: Tensor, vector: Tensor, scaling: float, dtype: torch.dtype) ->
     if dtype in _COMPILED and base.device.type == "cpu":
         entries = base.float() if base.dtype in HALVES else base
         found = np.empty(base.numel(), dtype=np.float32)
-        return _rounded(found, kernels.stepped(entries.numpy(), vector.numpy(), scaling, found), dtype)
+        return _rounded(found, compiled.stepped(entries.numpy(), vector.numpy(), scaling, found), dtype)
     # −0.0 + 0.0 is 0.0, but −0.0 − 0.0 is −0.0
     return narrowed(base.double() - (0.0 - vector * scaling), dtype)
 
@@ -225,7 +225,7 @@ def narrowed(entries: Tensor, dtype: torch.dtype) -> tuple[Tensor, bool]:
     """
     if dtype in _COMPILED and entries.device.type == "cpu" and entries.dtype == torch.float64:
         found = np.empty(entries.numel(), dtype=np.float32)
-        return _rounded(found, kernels.narrowed(entries.contiguous().numpy(), found), dtype)
+        return _rounded(found, compiled.narrowed(entries.contiguous().numpy(), found), dtype)
     stored = entries.double() if dtype == torch.float64 else entries.float().to(dtype)
     return stored, bool(stored.isfinite().all())
 

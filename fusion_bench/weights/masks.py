@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fusion_bench.weights.kernels import ALWAYS
-from fusion_bench.weights.philox import mask
+from fusion_bench.weights.compiled.philox import mask
+from fusion_bench.weights.compiled.terms import ALWAYS
 
 
 def bernoulli_mask(count: int, density: float, *, seed: int, expert: str, tensor: str, start: int = 0) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.weights.checkpoint import Checkpoint, Factors, FileCheckpoint, Span, located, runs
-from fusion_bench.weights.fetch import all_finite, fetch, widen
+from fusion_bench.weights.compiled.fetch import all_finite, fetch, widen
 from fusion_bench.weights.header import Spec
 
 BASE = -1  # the number of the base, where experts have theirs

@@ -13,9 +13,9 @@ import torch
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.weights.checkpoint import Checkpoint, Span
+from fusion_bench.weights.compiled.terms import BLOCK
 from fusion_bench.weights.fitting import OnMismatch, check_real, fit
 from fusion_bench.weights.header import Spec
-from fusion_bench.weights.kernels import BLOCK
 from fusion_bench.weights.rule import Rule
 
 CHUNK = 1 << 17  # entries: enough to hide Python's part in the work, few enough for a processor's cache

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_bench.weights.kernels import BLOCK
+from fusion_bench.weights.compiled.terms import BLOCK
 from fusion_bench.weights.pieces import Piece
 from fusion_bench.weights.rule import Scan
 

@@ -1,6 +1,6 @@
 """The experts' task vectors as a rule wants them, entry by entry: thinned, scaled, trimmed, added up.
 
-Where the processor does the arithmetic, the compiled loops of ``kernels`` do; on another device the same operations in
+Where the processor does the arithmetic, the compiled loops of ``compiled`` do; on another device the same operations in
 the same order, by torch.
 """
 
@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fusion_bench.weights import kernels
+from fusion_bench.weights import compiled
 from fusion_bench.weights.checkpoint import laid_out
-from fusion_bench.weights.kernels import BLOCK
+from fusion_bench.weights.compiled.terms import ALWAYS, BLOCK, NO_CUT
 from fusion_bench.weights.masks import bernoulli_mask, key_of, limit_of
 from fusion_bench.weights.pieces import BASE, Piece
 
@@ -69,7 +69,7 @@ class Vectors:
         """The vector of the model at a place among ``models``, ``float64``; not to be written to."""
         if piece.on_cpu:
             found = np.empty(piece.count)
-            kernels.vector(self.terms(piece), at, found)
+            compiled.vector(self.terms(piece), at, found)
             return torch.from_numpy(found)
         entries = piece.stored(self.models[at]).double()
         if self.centred:
@@ -86,7 +86,7 @@ class Vectors:
             found = np.empty(piece.count)
             # what is not finite shows in a sum of everything, so the inputs need no look of their own
             plain = self.thinning is None and self.cuts is None
-            if kernels.add_up(self.terms(piece, checked=not plain), float(self.divisor), found) and plain:
+            if compiled.add_up(self.terms(piece, checked=not plain), float(self.divisor), found) and plain:
                 piece.check(self._read())
             return torch.from_numpy(found)
         total = self.entries(piece, 0).clone()  # may be an input
@@ -102,7 +102,7 @@ class Vectors:
             if terms is None:
                 row[:] = self.entries(piece, at).cpu().numpy()
             else:
-                kernels.vector(terms, at, row)
+                compiled.vector(terms, at, row)
         return np.abs(found, out=found)
 
     def between(
@@ -126,7 +126,7 @@ class Vectors:
         room, counts = piece.count // 64 + 64, np.zeros((len(which), 2), dtype=np.int64)
         while True:
             kept, where = np.empty((len(which), room)), np.empty((len(which), room), dtype=np.int64)
-            kernels.survey(terms, which, lows, highs, kept, where, counts)
+            compiled.survey(terms, which, lows, highs, kept, where, counts)
             if counts[:, 1].max() <= room:
                 break
             room = int(counts[:, 1].max())  # more than there are where the bounds are close
@@ -141,27 +141,27 @@ class Vectors:
             return block_sums(piece, [self.entries(piece, at).abs() for at in range(len(self.models))])
         sums, terms = np.empty((len(self.models), _blocks(piece))), self.terms(piece)
         for at, row in enumerate(sums):
-            kernels.magnitude_sums(terms, at, row)
+            compiled.magnitude_sums(terms, at, row)
         return sums.T
 
-    def terms(self, piece: Piece, *, checked: bool = True) -> kernels.Terms:
-        """What the kernels are told."""
+    def terms(self, piece: Piece, *, checked: bool = True) -> compiled.Terms:
+        """What the compiled loops are told."""
         rows = piece.rows(self._read(), checked=checked)
         spans, names = piece.spans, [piece.experts[model] if model != BASE else "" for model in self.models]
         count, keys = len(self.models), np.zeros((1, 1, 4), dtype=np.uint64)
         if self.thinning is not None:
             seed = self.thinning.seed
             keys = np.array([[key_of(seed, name, span.name) for span in spans] for name in names])
-        return kernels.Terms(
+        return compiled.Terms(
             rows=rows[1:] if self.centred else rows,
             base=rows[0],
             centred=self.centred,
             bounds=bounds_of(piece),
             keys=keys,
             starts=np.array([span.start for span in spans], dtype=np.int64),
-            limit=np.uint64(kernels.ALWAYS if self.thinning is None else limit_of(self.thinning.density)),
+            limit=np.uint64(ALWAYS if self.thinning is None else limit_of(self.thinning.density)),
             factors=np.array([[1.0]] * count if self.factors is None else [_listed(f, piece) for f in self.factors]),
-            cuts=np.array([kernels.NO_CUT] * count if self.cuts is None else [cut.threshold for cut in self.cuts]),
+            cuts=np.array([NO_CUT] * count if self.cuts is None else [cut.threshold for cut in self.cuts]),
             edges=self._edges(piece),
         )
 
@@ -199,7 +199,7 @@ def bounds_of(piece: Piece) -> NDArray[np.int64]:
 
 
 def block_sums(piece: Piece, values: Sequence[Tensor]) -> NDArray[np.float64]:
-    """The sums of several values per entry over each block of each span, (blocks, values), as the kernels add them.
+    """The sums of several values per entry over each block of each span, (blocks, values), as ``compiled`` adds them.
 
     A block is ``BLOCK`` entries, the last of a span padded with zeros; halves are added to halves until one is left.
     """
@@ -223,7 +223,7 @@ def pair_sums(piece: Piece, first: int, second: int) -> NDArray[np.float64]:
     if piece.on_cpu:
         a, b = piece.rows((first, second))
         sums = np.empty((_blocks(piece), 4))
-        kernels.pair_sums(a, b, bounds_of(piece), sums)
+        compiled.pair_sums(a, b, bounds_of(piece), sums)
         return sums
     one, other = piece.stored(first).double(), piece.stored(second).double()
     return block_sums(piece, [one.square(), other.square(), (one - other).square(), (one + other).square()])
