@@ -52,6 +52,7 @@ class Piece:
         self.loaded: set[int] = set()
         self._stored_base: Tensor | None = None
         self._working_base: Tensor | None = None
+        self._rows: dict[tuple[int, ...], NDArray[np.floating]] = {}
         self.deferred = False
 
     @property
@@ -66,17 +67,15 @@ class Piece:
         return any(model.specs[self.spans[0].name].dtype == torch.float64 for model in models)
 
     def parts(self, entries: int) -> Iterator[Piece]:
-        """The same place in pieces of at most so many entries, one after the other."""
+        """The same place in pieces of at most so many entries, one after the other; this one is not read meanwhile."""
         for name, start, stop in self.spans:
             for at in range(start, stop, entries):
-                yield Piece(
-                    [Span(name, at, min(at + entries, stop))],
-                    self._base,
-                    list(zip(self.experts, self._checkpoints, strict=True)),
-                    device=self._device,
-                    buffer=self._buffer,
-                    sound=self._sound,
-                )
+                yield self.elsewhere([Span(name, at, min(at + entries, stop))], buffer=self._buffer)
+
+    def elsewhere(self, spans: Sequence[Span], *, buffer: threading.local | None = None) -> Piece:
+        """Other entries of the same models."""
+        models = list(zip(self.experts, self._checkpoints, strict=True))
+        return Piece(spans, self._base, models, device=self._device, buffer=buffer, sound=self._sound)
 
     @property
     def base(self) -> Tensor:
@@ -127,7 +126,9 @@ class Piece:
             checked: whether entries that are not finite are refused, if that is what the run does.
         """
         models = [self._base if number == BASE else self._checkpoints[number] for number in numbers]
-        name = self.spans[0].name
+        name, key = self.spans[0].name, tuple(numbers)
+        if key in self._rows and (not checked or self.loaded.issuperset(map(id, models))):
+            return self._rows[key]
         wide = any(model.specs[name].dtype == torch.float64 for model in models)
         found = self._room(len(models), self.count, np.float64 if wide else np.float32)
         self._fill(models, found, torch.float64 if wide else torch.float32)
@@ -138,6 +139,7 @@ class Piece:
             self.loaded.update(map(id, models))
         if BASE in numbers and self._stored_base is None:
             self._stored_base = torch.from_numpy(found[numbers.index(BASE)])
+        self._rows[key] = found
         return found
 
     def check(self, numbers: Sequence[int]) -> None:

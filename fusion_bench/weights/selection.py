@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_bench.weights.checkpoint import laid_out
+from fusion_bench.weights.checkpoint import Span, laid_out
 from fusion_bench.weights.pieces import Piece
 from fusion_bench.weights.rule import Scan
 from fusion_bench.weights.vectors import Cut, Vectors
@@ -25,6 +25,7 @@ Kept: TypeAlias = Literal["nearest", "below", "above"]
 
 _SPREAD = 4.0  # standard deviations of a simple random sample that the bracket spans to either side
 _BINS = 4096
+_SAMPLED, _LOOKED = 64, 256  # places of a tensor to sample, and entries of each
 
 
 def kept_count(density: float, size: int, kept: Kept = "nearest") -> int:
@@ -44,9 +45,21 @@ def tensor_cuts(piece: Piece, vectors: Vectors, count: int) -> tuple[Cut, ...]:
         return tuple(Cut(-1.0) for _ in vectors.models)
     if count <= 0:
         return tuple(Cut(math.inf) for _ in vectors.models)
-    offset = (vectors.offsets or {}).get(piece.spans[0].name, 0)
-    places = np.arange(offset, offset + piece.count)
-    return tuple(_cut(sizes, places, count) for sizes in vectors.magnitudes(piece))
+    name, offset = piece.spans[0].name, (vectors.offsets or {}).get(piece.spans[0].name, 0)
+    cuts: list[Cut | None] = [None] * len(vectors.models)
+    if piece.count > _SAMPLED * _LOOKED:
+        step = piece.count // _SAMPLED
+        sample = piece.elsewhere([Span(name, at * step, at * step + _LOOKED) for at in range(_SAMPLED)])
+        brackets = [_bracket(sizes, count / piece.count) for sizes in vectors.magnitudes(sample)]
+        bounds = {at: (_value(first), _value(last)) for at, (first, last) in enumerate(brackets)}
+        for at, (above, sizes, places) in vectors.between(piece, bounds).items():
+            if 0 < count - above <= sizes.size:
+                cuts[at] = _cut(sizes, places + offset, count - above)
+    for at, cut in enumerate(cuts):  # a small tensor, or a sample that misled
+        if cut is None:
+            sizes = np.abs(vectors.entries(piece, at).cpu().numpy())
+            cuts[at] = _cut(sizes, np.arange(offset, offset + piece.count), count)
+    return tuple(cut for cut in cuts if cut is not None)
 
 
 def _cut(sizes: NDArray[np.float64], positions: NDArray[np.int64], count: int) -> Cut:
@@ -88,16 +101,19 @@ def magnitude_cuts(scan: Scan, vectors: Vectors, count: int) -> tuple[Cut, ...]:
 
 
 def _bracketed(scan: Scan, vectors: Vectors, count: int) -> list[_Search]:
-    searches = []
-    for values in np.concatenate(scan.sample(vectors.magnitudes), axis=1):
-        share, size = 1 - count / scan.size, values.size
-        width = _SPREAD * math.sqrt(share * (1 - share) / size) + 2 / size
-        low, high = (math.floor((share + sign * width) * size) for sign in (-1, 1))
-        values.partition([max(0, low), min(high, size - 1)])
-        first = 0 if low < 0 else _bits(values[low])
-        last = _bits(np.inf) if high >= size else _bits(values[high])
-        searches.append(_Search(count, first, last))
-    return searches
+    sampled = np.concatenate(scan.sample(vectors.magnitudes), axis=1)
+    return [_Search(count, *_bracket(sizes, count / scan.size)) for sizes in sampled]
+
+
+def _bracket(sizes: NDArray[np.float64], density: float) -> tuple[int, int]:
+    """Bit patterns between which the least magnitude kept very likely is, from a sample, which is reordered."""
+    share, size = 1 - density, sizes.size
+    width = _SPREAD * math.sqrt(share * (1 - share) / size) + 2 / size
+    low, high = (math.floor((share + sign * width) * size) for sign in (-1, 1))
+    sizes.partition([max(0, low), min(high, size - 1)])
+    first = 0 if low < 0 else _bits(sizes[low])
+    last = _bits(np.inf) if high >= size else _bits(sizes[high])
+    return first, last
 
 
 @dataclass

@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fusion_bench.weights import selection
+from fusion_bench.weights.checkpoint import Span, StateCheckpoint
+from fusion_bench.weights.pieces import Piece
 from fusion_bench.weights.selection import kept_count, magnitude_cuts, tensor_cuts
 from fusion_bench.weights.vectors import Vectors
 
@@ -130,3 +132,32 @@ def test_the_cut_of_one_tensor_keeps_the_earlier_of_equals(scanned):
     assert kept(2) == [1, -1, 0, 0]
     assert kept(0) == [0, 0, 0, 0]
     assert kept(9) == values.tolist() == [1, -1, 1, 0.5]
+
+
+LARGE = 70_000
+
+
+def _large_tensors():
+    g = torch.Generator().manual_seed(0)
+    normal = torch.randn(LARGE, generator=g)
+    yield "continuous", normal
+    yield "few values", (normal * 2).round() / 2
+    yield "all equal", torch.ones(LARGE)
+    hidden = normal.clone()  # a sample of every 1,093rd stretch of 256 sees none of the large ones
+    hidden[torch.arange(LARGE) % (LARGE // 64) >= 256] *= 1000
+    yield "a sample misleads", hidden
+    yield "nearly all zero", torch.where(torch.arange(LARGE) % 1000 == 7, normal, 0.0)
+
+
+@pytest.mark.parametrize(("kind", "values"), _large_tensors(), ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize("count", [1, 50, LARGE // 5, LARGE // 2, LARGE - 1])
+def test_the_cut_of_a_large_tensor_is_that_of_sorting_it(kind, values, count):
+    base, expert = ({"w": w} for w in (torch.zeros(LARGE), values))
+    models = [StateCheckpoint(state, label="x") for state in (base, expert)]
+    piece = Piece([Span("w", 0, LARGE)], models[0], [("e", models[1])])
+    vectors = Vectors((0,), offsets={"w": 5})
+    cut = replace(vectors, cuts=tensor_cuts(piece, vectors, count))
+    order = np.argsort(-np.abs(values.numpy()), kind="stable")[:count]
+    wanted = np.zeros(LARGE)
+    wanted[order] = values.numpy()[order]
+    np.testing.assert_array_equal(cut.entries(piece, 0), wanted)
