@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 
+import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from fusion_bench.algorithms.base import TaskVectorAlgorithm
+from fusion_bench.errors import FusionBenchError
 from fusion_bench.weights.pieces import Piece
 from fusion_bench.weights.rule import Merge, Scan
 from fusion_bench.weights.spectral import TaskMatrices, matrix_shape
@@ -31,6 +33,12 @@ class MatrixAlgorithm(TaskVectorAlgorithm):
     def whole(self, shape: Sequence[int]) -> bool:
         return matrix_shape(tuple(shape), kernels=self.kernels) is not None
 
+    def held(self, shape: Sequence[int], experts: int) -> int:
+        # a task vector, the directions kept of all, their polar factors, the result; and what an eigenproblem of the
+        # smaller side takes: matrix, vectors, LAPACK's room of twice that, and products of them
+        rows, columns = matrix_shape(tuple(shape), kernels=self.kernels) or (0, 0)
+        return 5 * rows * columns + 8 * min(rows, columns) ** 2
+
     def prepare(self, scan: Scan) -> Merge:
         count = len(scan.experts)
         mean = Vectors(tuple(range(count)), divisor=count)
@@ -38,6 +46,13 @@ class MatrixAlgorithm(TaskVectorAlgorithm):
         def merge(piece: Piece) -> Tensor:
             if piece.shape is None:
                 return mean.total(piece)
-            return self.matrix(TaskMatrices(piece, kernels=self.kernels))
+            try:
+                return self.matrix(TaskMatrices(piece, kernels=self.kernels))
+            except torch.linalg.LinAlgError as error:
+                reason = str(error).partition("\n")[0]
+                raise FusionBenchError(
+                    f"tensor {piece.spans[0].name!r} has no decomposition: {reason}",
+                    hint="its task vectors may not be finite: on_non_finite=error says where",
+                ) from error
 
         return merge

@@ -99,9 +99,6 @@ class Ties(TaskVectorAlgorithm):
     def whole(self, shape: Sequence[int]) -> bool:
         return self.scope == "tensor"
 
-    def held(self, experts: int) -> int:
-        return experts + 3  # the inputs, in float64 at worst, and the result on its way out
-
     def prepare(self, scan: Scan) -> Merge:
         experts = Vectors(tuple(range(len(scan.experts))))
         vectors = trimmed(scan, experts, self.density, scope=self.scope, kept=self.kept)

@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"fusion_bench: {error}", file=sys.stderr)
         return MISUSED
     except KeyboardInterrupt:
-        print("fusion_bench: interrupted; if a run was under way it is marked KILLED", file=sys.stderr)
+        left = "nothing is left behind" if given[:1] == ["merge"] else "if a run was under way it is marked KILLED"
+        print(f"fusion_bench: interrupted; {left}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # who reads our output, head for one, has had enough
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - else Python complains of the rest once more at exit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -83,18 +84,45 @@ def parsed(words: Sequence[str]) -> dict[str, Any]:
             raise FusionBenchError(f"{word!r} is no OPTION=VALUE", hint="for instance base=models/base")
         field = name.removeprefix("algorithm.")
         if field == name and name not in _OPTIONS:
-            raise unknown_name("option", name, [*_OPTIONS, "algorithm.<field>"])
+            error = unknown_name("option", name, _OPTIONS)
+            raise FusionBenchError(error.message, hint=f"{error.hint}; the method's are written algorithm.{name}=…")
         if field != name and field in _OPTIONS:
             raise FusionBenchError(f"{name} is no field of an algorithm", hint=f"write {field}=…")
         if field in found:
             raise FusionBenchError(f"{name} is given twice")
         try:
-            found[field] = text if field in ("base", "out", "memory") else yaml.safe_load(text)
+            found[field] = text if field in ("base", "out", "memory") else _value(text)
         except yaml.YAMLError as error:
             raise FusionBenchError(f"{word!r}: the value is no YAML", hint="quote it in the shell") from error
+    found |= {"experts": _paths(found["experts"])} if "experts" in found else {}
     if isinstance(found.get("experts"), str):
         raise FusionBenchError(f"experts={found['experts']} is one path", hint="give a list: experts=[a,b]")
     return found
+
+
+def _value(text: str) -> Any:
+    """YAML; and 1e-2 is a number, which YAML takes for a word, and a name given twice a mistake, which it lets pass."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            names = [key.value for key, _ in node.value]
+            twice = [name for name in names if names.count(name) > 1]
+            if twice:
+                raise FusionBenchError(f"{twice[0]!r} is given twice in {text}", hint="give each its own name")
+            return super().construct_mapping(node, deep=deep)
+
+    found = yaml.load(text, Loader)
+    return float(found) if isinstance(found, str) and re.fullmatch(r"[+-]?[\d.]+[eE][+-]?\d+", found) else found
+
+
+def _paths(experts: Any) -> Any:
+    """Paths as text: folders may be called by numbers, such as those of training steps."""
+    if isinstance(experts, dict):
+        return {str(name): _paths([source])[0] for name, source in experts.items()}
+    if isinstance(experts, list):
+        return [str(each) if isinstance(each, (int, float)) else each for each in experts]
+    return experts
 
 
 def _parser() -> argparse.ArgumentParser:

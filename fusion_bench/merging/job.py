@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -10,16 +11,20 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
+from pydantic import StrictBool
 from torch import Tensor
 
 from fusion_bench import registry
 from fusion_bench.algorithms.base import MergingAlgorithm
-from fusion_bench.errors import FusionBenchError, unknown_name
+from fusion_bench.algorithms.options import checked, made
+from fusion_bench.errors import FusionBenchError
 from fusion_bench.memory import PeakMemory
 from fusion_bench.merging.card import described, model_card
 from fusion_bench.merging.digests import Digest, digest_kind, digests
 from fusion_bench.merging.estimate import estimated_seconds
+from fusion_bench.merging.inputs import as_target, check_source, input_paths, refuse_quantised
 from fusion_bench.merging.names import checkpoint_names
+from fusion_bench.merging.options import as_bytes, as_device, as_dtype
 from fusion_bench.merging.report import MergePlan, MergeReport, planned
 from fusion_bench.progress import Progress, silent
 from fusion_bench.weights.checkpoint import Checkpoint, FileCheckpoint, Traffic
@@ -29,7 +34,7 @@ from fusion_bench.weights.header import Header
 from fusion_bench.weights.memory import MemorySink
 from fusion_bench.weights.opening import Source, open_checkpoint
 from fusion_bench.weights.plan import MEMORY, Plan, make_plan
-from fusion_bench.weights.publication import check_target, published
+from fusion_bench.weights.publication import card_of, check_target, published
 from fusion_bench.weights.storage import file_sink, layout
 
 Experts: TypeAlias = "Sequence[Source] | Mapping[str, Source]"
@@ -41,7 +46,7 @@ def merge(
     base: Source,
     experts: Experts,
     out: str | os.PathLike[str] | None = None,
-    memory: int | str = MEMORY,
+    memory: int | float | str = MEMORY,
     threads: int | None = None,
     device: str | None = None,
     dtype: torch.dtype | str | None = None,
@@ -92,62 +97,51 @@ def merge(
         {'w': tensor([1., 1.])}
     """
     began = time.perf_counter()
-    digest = digest_kind(hashes)
+    digest, budget, kind = digest_kind(hashes), as_bytes(memory), as_dtype(dtype)
+    overwrite = checked("overwrite", overwrite, StrictBool)
+    run = {
+        "device": as_device(device),
+        "on_non_finite": checked("on_non_finite", on_non_finite, NonFinite),
+        "progress": progress,
+    }
     rule = _algorithm(algorithm, options, config_dir, plugins)
     method = algorithm if isinstance(algorithm, str) else type(rule).__name__
-    target = Path(out).expanduser() if out is not None else None
-    origin = open_checkpoint(base, label=None if _on_disk(base) else "base")
-    opened = [origin]
+    target = as_target(out)
+    check_source("base", base)
+    sources = {"base": base, **(named := checkpoint_names(experts))}
+    opened: dict[str, Checkpoint] = {}
     try:
-        named = checkpoint_names(experts)
-        for name in rule.needed(list(named)):
-            label = None if _on_disk(named[name]) else f"expert {name!r}"
-            opened.append(open_checkpoint(named[name], label=label, base=origin, like=origin))
+        for name, source in sources.items():
+            label = None if isinstance(source, (str, os.PathLike)) else "base" if not opened else f"expert {name!r}"
+            origin = opened.get("base")
+            opened[name] = open_checkpoint(source, label=label, base=origin, like=origin)
+        refuse_quantised(opened.values())
         plan = make_plan(
-            origin,
-            dict(zip(rule.needed(list(named)), opened[1:], strict=True)),
+            opened["base"],
+            {name: opened[name] for name in rule.needed(list(named))},
             rule,
-            memory=as_bytes(memory),
+            memory=budget,
             threads=threads,
-            dtype=_dtype(dtype),
+            dtype=kind,
             on_mismatch=on_mismatch,
         )
         headers = layout(plan, target) if target is not None else {}
         size = sum(header.size for header in headers.values()) if target is not None else plan.output_bytes
         if target is not None:
-            check_target(target, [file for each in opened for file in each.files], overwrite=overwrite, needed=size)
-        run = {"device": device, "on_non_finite": on_non_finite, "progress": progress}
+            check_target(target, input_paths(sources.values(), opened.values()), overwrite=overwrite, needed=size)
         if dry_run:
-            seconds = estimated_seconds(plan, rule, device)
+            seconds = estimated_seconds(plan, rule, run["device"])
             return planned(plan, method, target, passes=rule.passes(), seconds=seconds, to_write=size)
         if target is None:
             sink = MemorySink(plan, device=_device_of(base))
-            execute(plan, rule, sink, scaling=rule.step_size, **run)  # type: ignore[arg-type]
+            execute(plan, rule, sink, scaling=rule.step_size, **run)
             return sink.state()
-        return _to_disk(plan, rule, method, target, headers, opened, began, digest, run)
+        used = [opened["base"], *(opened[name] for name in plan.given)]
+        return _to_disk(plan, rule, method, target, headers, used, began, digest, run)
     finally:
-        for checkpoint in opened:
+        for checkpoint in opened.values():
             if not isinstance(base, Checkpoint) or checkpoint is not base:
                 checkpoint.close()
-
-
-def as_bytes(value: int | str) -> int:
-    """Bytes from a number or from "2GB", "512MB", "1.5GiB".
-
-    Example:
-        >>> as_bytes("2GB"), as_bytes("64MiB"), as_bytes(1000)
-        (2000000000, 67108864, 1000)
-    """
-    if isinstance(value, int):
-        return value
-    text = value.strip().upper().removesuffix("B")
-    binary = text.endswith("I")
-    text = text.removesuffix("I")
-    power = " KMGT".find(text[-1:]) if text[-1:] in "KMGT" and text else 0
-    try:
-        return int(float(text.rstrip("KMGT")) * (1024 if binary else 1000) ** power)
-    except ValueError:
-        raise FusionBenchError(f"memory = {value!r}", hint="give bytes, or 512MB, 2GB") from None
 
 
 def _to_disk(
@@ -174,9 +168,9 @@ def _to_disk(
             inputs = [described(role, checkpoint, found) for role, checkpoint in zip(roles, opened, strict=True)]
             card = model_card(out.stem, method, dataclasses.asdict(rule), inputs, plan.notes, hashes)
             if part.is_dir():
-                (part / "README.md").write_text(card, encoding="utf-8")
+                card_of(part).write_text(card, encoding="utf-8")
         if out.is_file():
-            out.with_suffix(".md").write_text(card, encoding="utf-8")
+            card_of(out).write_text(card, encoding="utf-8")
     seconds = time.perf_counter() - began - hashing
     read = Traffic()
     for checkpoint in opened:
@@ -203,7 +197,7 @@ def _algorithm(
     plugins: Sequence[str],
 ) -> MergingAlgorithm:
     if isinstance(source, MergingAlgorithm):
-        return dataclasses.replace(source, **options) if options else source
+        return made(functools.partial(dataclasses.replace, source), **options) if options else source
     built = registry.build("algorithm", source, overrides=options, config_dir=config_dir, plugins=plugins)
     if not isinstance(built, MergingAlgorithm):
         names = [
@@ -216,19 +210,6 @@ def _algorithm(
             hint=f"methods that merge weights: {', '.join(names)}",
         )
     return built
-
-
-def _dtype(name: torch.dtype | str | None) -> torch.dtype | None:
-    if name is None or isinstance(name, torch.dtype):
-        return name
-    known = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name not in known:
-        raise unknown_name("dtype", name, list(known))
-    return known[name]
-
-
-def _on_disk(source: Source) -> bool:
-    return isinstance(source, (str, os.PathLike))
 
 
 def _device_of(source: Source) -> torch.device | None:

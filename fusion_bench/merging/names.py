@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.merging.inputs import check_source
 from fusion_bench.weights.opening import Source
 
+BASE = "base"  # what the base is called where two models are named
 _SUFFIXES = {".safetensors", ".bin", ".pt", ".pth", ".ckpt"}
 
 
@@ -29,15 +31,21 @@ def checkpoint_names(experts: Sequence[Source] | Mapping[str, Source]) -> dict[s
     """
     if isinstance(experts, (str, os.PathLike)):
         raise FusionBenchError(f"experts is one path: {experts}", hint="give a list: experts=[a, b]")
+    if not isinstance(experts, Iterable):
+        raise FusionBenchError(f"experts is a {type(experts).__name__}", hint="give a list: experts=[a, b]")
+    if not isinstance(experts, Mapping):
+        experts = list(experts)
     if not experts:
         raise FusionBenchError("no experts to merge", hint="give at least one")
+    for source in experts.values() if isinstance(experts, Mapping) else experts:
+        check_source("an expert", source)
     if isinstance(experts, Mapping):
-        if not any(isinstance(source, (str, os.PathLike, Mapping)) for source in experts.values()):
-            raise FusionBenchError(
-                "experts maps names to something that is neither a path nor a state dict",
-                hint="give a list of state dicts, or names to state dicts",
-            )
-        return {str(name): source for name, source in experts.items()}
+        found = {str(name): source for name, source in experts.items()}
+        if len(found) < len(experts):
+            raise FusionBenchError(f"two experts have one name: {', '.join(map(repr, experts))}")
+        if BASE in found:
+            raise FusionBenchError(f"an expert is called {BASE!r}, as the base is", hint="give it another name")
+        return found
     if not all(isinstance(source, (str, os.PathLike)) for source in experts):
         digits = len(str(len(experts) - 1))  # zero-padded, so that names sort as positions do
         return {f"{number:0{digits}}": source for number, source in enumerate(experts)}
@@ -48,7 +56,9 @@ def checkpoint_names(experts: Sequence[Source] | Mapping[str, Source]) -> dict[s
     # "llama-3.1-math" is a folder's name, and ".1-math" no suffix
     parts = [path.with_suffix("").parts if path.suffix in _SUFFIXES else path.parts for path in paths]
     length = 1
-    while len({part[-length:] for part in parts}) < len(parts) and length < max(map(len, parts)):
+    while length < max(map(len, parts)) and (
+        len({part[-length:] for part in parts}) < len(parts) or (BASE,) in {part[-length:] for part in parts}
+    ):
         length += 1
     found = {"/".join(part[-length:]): source for part, source in zip(parts, experts, strict=True)}
     if len(found) < len(paths):  # m.bin beside m.safetensors

@@ -18,7 +18,7 @@ class MergePlan:
         bytes_to_read: of one pass over the inputs.
         passes: over the inputs, at least.
         bytes_to_write: of the result's files.
-        memory: bytes that the work may hold.
+        memory: bytes that the work may hold: the budget, or what the largest whole tensors take.
         seconds: about how long it will take.
         notes: what will be done about tensors that do not fit.
     """
@@ -102,7 +102,7 @@ def planned(plan: Plan, method: str, out: Path | None, *, passes: int, seconds: 
         bytes_to_read=plan.input_bytes,
         passes=passes,
         bytes_to_write=to_write,
-        memory=plan.memory,
+        memory=plan.held,
         threads=plan.threads,
         seconds=seconds,
         notes=plan.notes,

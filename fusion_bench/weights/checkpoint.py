@@ -173,6 +173,9 @@ class StateCheckpoint(Checkpoint):
                     f"{label}: {name!r} is a {type(tensor).__name__}, not a tensor",
                     hint="give a state dict: names to tensors",
                 )
+            if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+                kind = "holds no numbers" if tensor.is_meta else "is sparse or quantised"
+                raise FusionBenchError(f"{label}: tensor {name!r} {kind}", hint="give dense tensors")
         self._state = {name: tensor.detach() for name, tensor in state.items()}
         self.specs = {name: Spec(tuple(t.shape), t.dtype) for name, t in self._state.items()}
         self._flat: dict[str, Tensor] = {}

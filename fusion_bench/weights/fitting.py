@@ -32,6 +32,7 @@ def fit(expert: Checkpoint, base: Checkpoint, *, on_mismatch: OnMismatch = "erro
         raise unknown_name("on_mismatch", on_mismatch, get_args(OnMismatch))
     if expert.specs is base.specs:
         return expert, []
+    expert = _tied_alike(expert, base)
     problems, substituted, padded, notes = [], set(), {}, []
     for name, problem in _misfits(expert.specs, base.specs, base.label):
         found, spec = expert.specs.get(name), base.specs.get(name)
@@ -134,6 +135,61 @@ class Substituted(Checkpoint):
 
     def close(self) -> None:
         self._expert.close()
+
+
+class Tied(Checkpoint):
+    """A checkpoint under other names: of tensors that share their memory, files keep one and pickles all.
+
+    Args:
+        checkpoint: what it is.
+        names: of every tensor that it shall have, to the name that it is stored under.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, names: Mapping[str, str]) -> None:
+        self.label, self._checkpoint, self._names = checkpoint.label, checkpoint, names
+        self.specs = {name: checkpoint.specs[stored] for name, stored in names.items()}
+
+    def gather(self, spans: Sequence[Span]) -> Tensor:
+        return self._checkpoint.gather([span._replace(name=self._names[span.name]) for span in spans])
+
+    def place(self, name: str) -> str:
+        return self._checkpoint.place(self._names[name])
+
+    def factors(self, name: str) -> Factors | None:
+        return self._checkpoint.factors(self._names[name])
+
+    @property
+    def device(self) -> torch.device:
+        return self._checkpoint.device
+
+    @property
+    def files(self):  # type: ignore[no-untyped-def]
+        return self._checkpoint.files
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        first: dict[str, str] = {}
+        found = {name: first.setdefault(self._checkpoint.aliases.get(s, s), name) for name, s in self._names.items()}
+        return {name: other for name, other in found.items() if name != other}
+
+    def close(self) -> None:
+        self._checkpoint.close()
+
+
+def _tied_alike(expert: Checkpoint, base: Checkpoint) -> Checkpoint:
+    """The expert with the base's names for tensors that are tied in either."""
+    names = {name: name for name in expert.specs}
+    both_ways = [pair for alias, first in base.aliases.items() for pair in ((alias, first), (first, alias))]
+    # the base has both names, the expert's file one of them
+    names |= {one: other for one, other in both_ways if one not in expert.specs and other in expert.specs}
+    both_ways = [pair for alias, first in expert.aliases.items() for pair in ((alias, first), (first, alias))]
+    for one, other in both_ways:  # or the other way round
+        if one not in base.specs and other in base.specs:
+            names.pop(one, None)
+    if len(names) == len(expert.specs):
+        return expert
+    ordered = [name for name in base.specs if name in names]  # of tied names the first counts, as it does in the base
+    return Tied(expert, {**{name: names[name] for name in ordered}, **names})
 
 
 def _misfits(found: Mapping[str, Spec], expected: Mapping[str, Spec], base: str) -> Iterator[tuple[str, str]]:

@@ -44,32 +44,37 @@ def map_in_threads(
     results: list[Result] = [None] * len(items)  # type: ignore[list-item]
     failures: list[tuple[int, BaseException]] = []
     counter, stop = itertools.count(), threading.Event()
-    done = [0] * threads
+    workers = range(min(threads, len(items)))
+    done, ended = [0 for _ in workers], [threading.Event() for _ in workers]
 
     def work(worker: int) -> None:
         torch.set_num_threads(1)
         while not stop.is_set():
             number = next(counter)
             if number >= len(items):
-                return
+                break
             try:
                 results[number] = function(items[number])
             except BaseException as error:
                 failures.append((number, error))
                 stop.set()
             done[worker] += 1
+        ended[worker].set()
 
     with _own_thread_count(), threadpool_limits(1, user_api="blas") if blas else nullcontext():
-        running = [threading.Thread(target=work, args=(i,), daemon=True) for i in range(min(threads, len(items)))]
+        running = [threading.Thread(target=work, args=(worker,), daemon=True) for worker in workers]
         for thread in running:
             thread.start()
         try:
-            for thread in running:
-                while thread.is_alive():
-                    thread.join(_GLANCE)
+            # not by join: where Ctrl-C breaks into that, Python takes the thread for ended (bpo-45274), leaves while it
+            # still runs, and aborts
+            for worker in workers:
+                while not ended[worker].wait(_GLANCE):
                     tick(sum(done))
         finally:
             stop.set()
+            for worker in workers:
+                ended[worker].wait()
             for thread in running:
                 thread.join()
     if failures:

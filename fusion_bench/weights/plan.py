@@ -20,7 +20,7 @@ from fusion_bench.weights.rule import Rule
 
 CHUNK = 1 << 17  # entries: enough to hide Python's part in the work, few enough for a processor's cache
 MEMORY = 512 * 2**20  # bytes, unless the caller says otherwise
-_LEAST = 64 * 2**20
+_LEAST = 64_000_000
 _TEMPORARIES = 6  # float64 values per entry that a rule holds beside its inputs
 _SPARE = 8  # times the largest whole tensor as float32: what may be held beside the budget
 
@@ -88,6 +88,7 @@ class Plan:
         chunk: entries of a piece.
         threads: that work on chunks; ``whole_threads`` on whole tensors.
         memory: the budget, bytes.
+        held: what whole tensors may take where that is more, bytes.
         notes: what was done about tensors that did not fit.
     """
 
@@ -103,6 +104,7 @@ class Plan:
     threads: int
     whole_threads: int
     memory: int
+    held: int
     notes: tuple[str, ...]
 
     @property
@@ -170,8 +172,9 @@ def make_plan(
     per_entry = 8 * (len(fitted) + 1) * 2 + 8 * _TEMPORARIES
     if chunk is None:
         chunk = min(CHUNK, max(BLOCK, memory // 2 // threads // per_entry // BLOCK * BLOCK))
-    largest = max((base.specs[name].numel * 8 for name in whole), default=0)
-    room = memory + _SPARE * largest // 2
+    largest = max((base.specs[name].numel * 4 for name in whole), default=0)
+    held = max((8 * rule.held(base.specs[name].shape, len(fitted)) for name in whole), default=0)
+    whole_threads = max(1, min(threads, (memory + _SPARE * largest) // max(1, held)))
     return Plan(
         base=base,
         experts=fitted,
@@ -185,7 +188,8 @@ def make_plan(
         aliases=aliases,
         chunk=chunk,
         threads=threads,
-        whole_threads=max(1, min(threads, room // max(1, rule.held(len(fitted)) * largest))),
+        whole_threads=whole_threads,
+        held=max(memory, whole_threads * held),
         memory=memory,
         notes=tuple(notes),
     )

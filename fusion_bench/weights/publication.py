@@ -8,35 +8,71 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from fusion_bench.disk import check_room, nearest_folder
+from fusion_bench.disk import check_room
 from fusion_bench.errors import FusionBenchError
 
 
 def check_target(out: Path, inputs: Sequence[Path], *, overwrite: bool, needed: int) -> None:
-    """Refuse a target that is an input, that is there already, or that there is no room for.
+    """Refuse a target that is an input or inside one, that would replace what is not a checkpoint, or has no room.
 
     Args:
         out: the file or folder to be made.
-        inputs: files that will be read.
-        overwrite: whether what is there may be replaced.
+        inputs: files that will be read, and folders.
+        overwrite: whether a checkpoint that is there may be replaced.
         needed: bytes that will be written.
 
     Raises:
         FusionBenchError: one of these.
     """
+    try:
+        _check_inputs(out, inputs)
+        _check_replaced(out, overwrite)
+        above = next(path for path in out.absolute().parents if path.exists() or path.is_symlink())
+        if not above.is_dir():
+            raise FusionBenchError(f"{above} is no folder", hint="write somewhere else")
+        if not os.access(above, os.W_OK):
+            raise FusionBenchError(f"{above} cannot be written to", hint="check its permissions, or write elsewhere")
+        check_room(out, needed, what=str(out), hint="make room, or write elsewhere")
+    except OSError as error:
+        raise FusionBenchError(f"cannot write {out}: {error.strerror}", hint="give another name") from error
+
+
+def card_of(out: Path) -> Path:
+    """Where the model card of a result lies: in the folder, or beside the file."""
+    return out.with_suffix(".md") if out.suffix == ".safetensors" else out / "README.md"
+
+
+def _check_inputs(out: Path, inputs: Sequence[Path]) -> None:
     real = out.resolve()
     for path in inputs:
         resolved = path.resolve()
         if real == resolved or real in resolved.parents or (out.is_file() and out.samefile(path)):
             raise FusionBenchError(f"the output {out} is or holds the input {path}", hint="write somewhere else")
+        if resolved.is_dir() and resolved in real.parents:
+            raise FusionBenchError(f"the output {out} lies inside the input {path}", hint="write somewhere else")
+
+
+def _check_replaced(out: Path, overwrite: bool) -> None:
+    """What is there may be replaced on request, if it is a checkpoint and nothing else."""
+    if out.is_symlink() and not out.exists():
+        raise FusionBenchError(f"{out} is a link to what is not there", hint="give another name")
     if out.exists() and not overwrite:
         raise FusionBenchError(f"{out} exists", hint="give another name, or overwrite=true to replace it")
-    if out.is_dir() != (out.suffix != ".safetensors") and out.exists():
+    card = card_of(out)
+    if out.suffix == ".safetensors" and card.exists() and not (overwrite and _is_ours(card)):
+        raise FusionBenchError(f"{card} is there, where the model card would go", hint="give another name")
+    if out.exists() and out.is_dir() != (out.suffix != ".safetensors"):
         raise FusionBenchError(f"{out} is a {'folder' if out.is_dir() else 'file'}", hint="give another name")
-    parent = nearest_folder(out.parent)
-    if not os.access(parent, os.W_OK):
-        raise FusionBenchError(f"{parent} cannot be written to", hint="check its permissions, or write somewhere else")
-    check_room(out, needed, what=str(out), hint="make room, or write elsewhere")
+    if out.is_dir():
+        kept = sorted(path.name for path in out.iterdir() if path.is_dir())
+        if kept:
+            raise FusionBenchError(f"{out} holds the folder {kept[0]}, which would be lost", hint="give another name")
+        if not any(path.suffix in (".safetensors", ".bin") for path in out.iterdir()) and any(out.iterdir()):
+            raise FusionBenchError(f"{out} holds no weights: it is no checkpoint to replace", hint="give another name")
+
+
+def _is_ours(card: Path) -> bool:
+    return "by fusion_bench" in card.read_text(encoding="utf-8", errors="replace")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,9 +69,9 @@ class Rule(ABC):
         """Whether a tensor of this shape must be seen in one piece."""
         return False
 
-    def held(self, experts: int) -> int:
-        """How many times its size in ``float64`` a whole tensor takes while it is merged."""
-        return 8
+    def held(self, shape: Sequence[int], experts: int) -> int:
+        """How many ``float64`` numbers are held, at the most, while a whole tensor of that shape is merged."""
+        return (experts + 3) * math.prod(shape)
 
     def needed(self, expert_names: Sequence[str]) -> Sequence[str]:
         """The experts that the rule looks at, so that others need not be read."""

@@ -157,6 +157,8 @@ def file_sink(plan: Plan, headers: Mapping[str, Header], part: Path, out: Path) 
             if len(headers) > 1:
                 _write_index(part, headers)
             copy_companions(plan.base, part)
+            if plan.specs is not plan.base.specs:
+                _restate_dtype(part / "config.json", plan)
     except OSError as error:
         raise FusionBenchError(
             f"cannot write {out}: {error.strerror}", hint="check the space left on the disk"
@@ -174,6 +176,18 @@ def copy_companions(base: Checkpoint, folder: Path) -> None:
         weights = path.suffix in _WEIGHTS or path.name.endswith(".index.json")
         if path.is_file() and not weights and not path.name.startswith(".") and path.name != "README.md":
             shutil.copyfile(path, folder / path.name)
+
+
+def _restate_dtype(config: Path, plan: Plan) -> None:
+    """Where a configuration says in what type the weights are, say what they are now: it is loaded as what it says."""
+    if not config.is_file():
+        return
+    stated = json.loads(config.read_text(encoding="utf-8"))
+    kinds = {spec.dtype for spec in plan.specs.values() if spec.dtype.is_floating_point}
+    for key in ("dtype", "torch_dtype"):
+        if isinstance(stated, dict) and key in stated and len(kinds) == 1:
+            stated[key] = str(next(iter(kinds))).removeprefix("torch.")
+    config.write_text(json.dumps(stated, indent=2) + "\n", encoding="utf-8")
 
 
 def _write_index(folder: Path, headers: Mapping[str, Header]) -> None:

@@ -90,3 +90,13 @@ def test_who_reads_the_output_may_stop(folder):
     assert done.returncode == 0
     assert "BrokenPipe" not in done.stderr
     assert open_checkpoint(folder / "out")["w"].tolist() == pytest.approx([0.9] * 4)
+
+
+def test_values_as_people_write_them():
+    assert parsed(["algorithm.density=1e-2", "algorithm.scaling=3E-1"]) == {"density": 0.01, "scaling": 0.3}
+    assert parsed(["experts=[500, 1000]"]) == {"experts": ["500", "1000"]}
+    assert parsed(["experts={a: 500, 7: x}"]) == {"experts": {"a": "500", "7": "x"}}
+    with pytest.raises(FusionBenchError, match="'a' is given twice"):
+        parsed(["experts={a: x, a: y}"])
+    with pytest.raises(FusionBenchError, match=r"algorithm\.density"):
+        parsed(["density=0.5"])

@@ -13,8 +13,8 @@ import fusion_bench
 from fusion_bench.algorithms.ties import Ties
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.merging import MergePlan, MergeReport, merge
-from fusion_bench.merging.job import as_bytes
 from fusion_bench.merging.names import checkpoint_names
+from fusion_bench.merging.options import as_bytes
 from fusion_bench.weights.opening import open_checkpoint
 
 
@@ -142,7 +142,7 @@ def test_names_come_from_paths_whatever_their_order(tmp_path):
     assert len(checkpoint_names([tmp_path / "m.bin", tmp_path / "m.safetensors"])) == 2
     with pytest.raises(FusionBenchError, match="listed twice"):
         checkpoint_names([paths[0], paths[0]])
-    with pytest.raises(FusionBenchError, match="neither a path nor a state dict"):
+    with pytest.raises(FusionBenchError, match="an expert is a Tensor"):
         checkpoint_names({"w": torch.ones(1)})
 
 

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from fusion_bench.algorithms.simple_average import simple_average
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.weights.fitting import check_compatible
+from fusion_bench.weights.checkpoint import StateCheckpoint
+from fusion_bench.weights.fitting import check_compatible, fit
 
 BASE = {"visual.stem.weight": torch.zeros(2, 3), "visual.count": torch.tensor(1)}
 
@@ -49,3 +51,21 @@ def test_many_problems_are_counted_not_listed():
     base = {f"w{i}": torch.zeros(1) for i in range(9)}
     with pytest.raises(FusionBenchError, match="and 6 more"):
         check_compatible(base, {}, name="x")
+
+
+@pytest.mark.parametrize("kept", ["embed", "head"])
+def test_tied_tensors_of_a_pickle_and_the_one_that_a_file_keeps_fit_each_other(kept):
+    w, v = torch.arange(6.0).reshape(3, 2), torch.ones(3, 2)
+    both, one = {"embed": w, "head": w}, {kept: v}
+    merged = simple_average(both, [one])
+    assert torch.equal(merged["embed"], v)
+    assert merged["head"] is merged["embed"]
+    back = simple_average(one, [both])
+    assert list(back) == [kept]
+    assert torch.equal(back[kept], w)
+
+
+def test_untied_tensors_are_not_taken_for_tied():
+    w = torch.ones(3, 2)
+    with pytest.raises(FusionBenchError, match="'head'"):
+        fit(StateCheckpoint({"embed": w}, label="e"), StateCheckpoint({"embed": w, "head": w.clone()}, label="base"))

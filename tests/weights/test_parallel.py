@@ -1,5 +1,7 @@
 """Threads: results in order, errors handed on, settings put back."""
 
+import os
+import signal
 import threading
 import time
 
@@ -49,3 +51,23 @@ def test_the_caller_is_told_how_far_it_is():
     map_in_threads(lambda _: time.sleep(0.06), range(6), threads=2, tick=told.append)
     assert told[-1] == 6
     assert told == sorted(told)
+
+
+def test_an_interrupt_leaves_no_thread_at_work():
+    """Ctrl-C in a thread's join makes Python believe that it has ended; the process would abort at its end."""
+    busy, caught = [], False
+
+    def work(number):
+        busy.append(number)
+        time.sleep(0.05 if number else 1.0)
+        busy.remove(number)
+
+    timer = threading.Timer(0.15, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    try:
+        map_in_threads(work, range(8), threads=2)
+    except KeyboardInterrupt:
+        caught = True
+    timer.join()
+    assert caught
+    assert not busy
