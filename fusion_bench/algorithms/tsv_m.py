@@ -64,6 +64,7 @@ def merge_singular_vectors(deltas: Iterable[Matrix], count: int, *, coarse: bool
         found = leading_singular_vectors(delta, max(1, min(shape) // count), coarse=coarse)
         parts.append([part.to(kind) for part in found])
     lefts, values, rights = (torch.cat(side, dim=-1) for side in zip(*parts, strict=True))
+    del parts, found  # as large as the two together, and polar factors need room
     if values.numel() == 0:  # every task vector is zero here
         return torch.zeros(shape, dtype=kind, device=values.device)
     left, right = (polar(side).factor.to(kind) for side in (lefts, rights))

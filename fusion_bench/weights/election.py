@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fusion_bench.weights import compiled
 from fusion_bench.weights.compiled import elections
-from fusion_bench.weights.pieces import Piece
+from fusion_bench.weights.pieces import CHUNK, Piece
 from fusion_bench.weights.vectors import Vectors
 
 Combine: TypeAlias = Literal["mean", "weighted_mean", "sum"]
@@ -94,8 +94,20 @@ class Election:
         self._sign: float | None = 1.0 if undecided == "positive" else None
 
     def __call__(self, piece: Piece) -> Tensor:
-        sign = self._sign or 0.0
-        found = elected(self._vectors(piece), piece, self._weights, self._combine, sign)
+        vectors, merged, at = self._vectors(piece), None, 0
+        for part in piece.parts(CHUNK):
+            entries = self._elect(vectors, part, piece)
+            if part is piece:
+                return entries
+            if merged is None:
+                merged = torch.empty(piece.count, dtype=entries.dtype, device=entries.device)
+            merged[at : at + part.count] = entries
+            at += part.count
+        assert merged is not None
+        return merged
+
+    def _elect(self, vectors: Vectors, part: Piece, piece: Piece) -> Tensor:
+        found = elected(vectors, part, self._weights, self._combine, self._sign or 0.0)
         if self._sign is None:
             if found.cancelled:
                 piece.defer()

@@ -17,7 +17,7 @@ from fusion_bench.weights import compiled
 from fusion_bench.weights.checkpoint import Span, located
 from fusion_bench.weights.compiled.fetch import all_finite
 from fusion_bench.weights.parallel import map_in_threads
-from fusion_bench.weights.pieces import HALVES, Piece, unravelled, words_of
+from fusion_bench.weights.pieces import CHUNK, HALVES, Piece, unravelled, words_of
 from fusion_bench.weights.plan import Plan, Unit, scan_units
 from fusion_bench.weights.rule import Rule, Scan
 
@@ -170,11 +170,17 @@ class _Store:
         if result.numel() != piece.count:
             shapes = f"{piece.count:,} entries of {piece.spans[0].name!r} into {result.numel():,}"
             raise FusionBenchError(f"the merge rule turned {shapes}")
+        result, at = result.reshape(-1), 0
+        for part in piece.parts(CHUNK) if piece.count else ():
+            self._store(part, result[at : at + part.count])
+            at += part.count
+
+    def _store(self, piece: Piece, result: Tensor) -> None:
         dtype = self._plan.specs[piece.spans[0].name].dtype
         if self._step and self._scaling is not None:
-            stored, sound = stepped(piece.stored_base, result.reshape(-1), self._scaling, dtype)
+            stored, sound = stepped(piece.stored_base, result, self._scaling, dtype)
         else:
-            stored, sound = narrowed(result.reshape(-1), torch.float64 if self._step else dtype)
+            stored, sound = narrowed(result, torch.float64 if self._step else dtype)
         if self._check and not sound:
             self._refuse_overflow(piece.spans, stored, dtype)
         self._sink.write(piece.spans, stored)

@@ -16,6 +16,7 @@ from fusion_bench.weights.checkpoint import Checkpoint, Factors, FileCheckpoint,
 from fusion_bench.weights.compiled.fetch import all_finite, fetch, widen
 from fusion_bench.weights.header import Spec
 
+CHUNK = 1 << 17  # entries: enough to hide Python's part in the work, few enough for a processor's cache
 BASE = -1  # the number of the base, where experts have theirs
 HALVES = {torch.bfloat16: 0x7F80, torch.float16: 0x7C00}  # types of 16 bits, and the bits of their exponents
 
@@ -67,7 +68,13 @@ class Piece:
         return any(model.specs[self.spans[0].name].dtype == torch.float64 for model in models)
 
     def parts(self, entries: int) -> Iterator[Piece]:
-        """The same place in pieces of at most so many entries, one after the other; this one is not read meanwhile."""
+        """The same place in pieces of at most so many entries, one after the other; this one is not read meanwhile.
+
+        A piece that is small enough is its own only part, so that what it has read is not read again.
+        """
+        if self.count <= entries:
+            yield self
+            return
         for name, start, stop in self.spans:
             for at in range(start, stop, entries):
                 yield self.elsewhere([Span(name, at, min(at + entries, stop))], buffer=self._buffer)

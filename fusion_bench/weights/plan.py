@@ -16,9 +16,9 @@ from fusion_bench.weights.checkpoint import Checkpoint, Span
 from fusion_bench.weights.compiled.terms import BLOCK
 from fusion_bench.weights.fitting import OnMismatch, check_real, fit
 from fusion_bench.weights.header import Spec
+from fusion_bench.weights.pieces import CHUNK
 from fusion_bench.weights.rule import Rule
 
-CHUNK = 1 << 17  # entries: enough to hide Python's part in the work, few enough for a processor's cache
 MEMORY = 512 * 2**20  # bytes, unless the caller says otherwise
 _LEAST = 64_000_000
 _TEMPORARIES = 6  # float64 values per entry that a rule holds beside its inputs

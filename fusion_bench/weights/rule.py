@@ -71,7 +71,7 @@ class Rule(ABC):
 
     def held(self, shape: Sequence[int], experts: int) -> int:
         """How many ``float64`` numbers are held, at the most, while a whole tensor of that shape is merged."""
-        return (experts + 3) * math.prod(shape)
+        return 4 * math.prod(shape)
 
     def needed(self, expert_names: Sequence[str]) -> Sequence[str]:
         """The experts that the rule looks at, so that others need not be read."""

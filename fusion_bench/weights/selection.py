@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusion_bench.weights.checkpoint import Span, laid_out
-from fusion_bench.weights.pieces import Piece
+from fusion_bench.weights.pieces import CHUNK, Piece
 from fusion_bench.weights.rule import Scan
 from fusion_bench.weights.vectors import Cut, Vectors
 
@@ -40,7 +40,10 @@ def kept_count(density: float, size: int, kept: Kept = "nearest") -> int:
 
 
 def tensor_cuts(piece: Piece, vectors: Vectors, count: int) -> tuple[Cut, ...]:
-    """For every vector the cut that keeps exactly ``count`` entries of a tensor that the piece is all of."""
+    """For every vector the cut that keeps exactly ``count`` entries of a tensor that the piece is all of.
+
+    Part by part, so that little more is held than the magnitudes between two bounds.
+    """
     if count >= piece.count:
         return tuple(Cut(-1.0) for _ in vectors.models)
     if count <= 0:
@@ -51,13 +54,22 @@ def tensor_cuts(piece: Piece, vectors: Vectors, count: int) -> tuple[Cut, ...]:
         step = piece.count // _SAMPLED
         sample = piece.elsewhere([Span(name, at * step, at * step + _LOOKED) for at in range(_SAMPLED)])
         brackets = [_bracket(sizes, count / piece.count) for sizes in vectors.magnitudes(sample)]
-        bounds = {at: (_value(first), _value(last)) for at, (first, last) in enumerate(brackets)}
-        for at, (above, sizes, places) in vectors.between(piece, bounds).items():
-            if 0 < count - above <= sizes.size:
-                cuts[at] = _cut(sizes, places + offset, count - above)
+        # zeros are left where they are: kept or not they are zeros, and a frozen tensor has nothing else
+        bounds = {at: (_value(max(1, first)), _value(last)) for at, (first, last) in enumerate(brackets)}
+        found: list[list[tuple[int, NDArray[np.float64], NDArray[np.int64]]]] = [[] for _ in cuts]
+        for part in piece.parts(CHUNK):
+            for at, (above, sizes, places) in vectors.between(part, bounds).items():
+                found[at].append((above, sizes, places + (offset + part.spans[0].start)))
+        for at, parts in enumerate(found):
+            rank = count - sum(above for above, _, _ in parts)
+            sizes = np.concatenate([sizes for _, sizes, _ in parts])
+            if 0 < rank <= sizes.size:
+                cuts[at] = _cut(sizes, np.concatenate([places for _, _, places in parts]), rank)
+            elif rank > sizes.size and brackets[at][0] == 0:  # all that is not zero stays
+                cuts[at] = Cut(-1.0)
     for at, cut in enumerate(cuts):  # a small tensor, or a sample that misled
         if cut is None:
-            sizes = np.abs(vectors.entries(piece, at).cpu().numpy())
+            sizes = np.concatenate([np.abs(vectors.entries(part, at).cpu().numpy()) for part in piece.parts(CHUNK)])
             cuts[at] = _cut(sizes, np.arange(offset, offset + piece.count), count)
     return tuple(cut for cut in cuts if cut is not None)
 
