@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import math
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from fusion_bench.errors import FusionBenchError, nearest
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.weights.adapter_config import AdapterConfig, base_config, read_adapter_config, ties_embeddings
+from fusion_bench.weights.adapter_layout import holds, orientations, target, tied_together
 from fusion_bench.weights.checkpoint import Checkpoint, Factors, Span, StateCheckpoint
 from fusion_bench.weights.header import Spec
 
@@ -32,6 +33,11 @@ class LowRank:
     scaling: float
     transposed: bool = False
 
+    @property
+    def product(self) -> tuple[int, int]:
+        """The shape of left · right."""
+        return self.left.shape[0], self.right.shape[1]
+
     def factors(self) -> Factors:
         """Δ as two ``float64`` matrices."""
         left, right = self.scaling * self.left.double(), self.right.double()
@@ -46,7 +52,8 @@ class AdapterCheckpoint(Checkpoint):
     Args:
         base: θ₀.
         low_rank: differences by the name of the base's tensor.
-        replaced: whole tensors instead of the base's (``modules_to_save``, trained biases).
+        replaced: whole tensors instead of the base's (``modules_to_save``, trained biases); a difference to one of them
+            is added to it.
     """
 
     def __init__(
@@ -77,16 +84,16 @@ class AdapterCheckpoint(Checkpoint):
         return self.label if name in self._low_rank or name in self._replaced else self._base.place(name)
 
     def factors(self, name: str) -> Factors | None:
-        return self._low_rank[name].factors() if name in self._low_rank else None
+        if name not in self._low_rank or name in self._replaced:  # a difference to what is not the base's
+            return None
+        return self._low_rank[name].factors()
 
     @property
     def files(self) -> tuple[Path, ...]:
         return self._files
 
     def _part(self, span: Span) -> Tensor:
-        if span.name in self._replaced:
-            return self._replaced.gather([span])
-        base = self._base.gather([span])
+        base = (self._replaced if span.name in self._replaced else self._base).gather([span])
         return base.double() + self._difference(span) if span.name in self._low_rank else base
 
     def _difference(self, span: Span) -> Tensor:
@@ -117,83 +124,72 @@ def open_adapter(folder: Path, base: Checkpoint, *, label: str) -> AdapterCheckp
     """Open a PEFT folder on its base.
 
     Raises:
-        FusionBenchError: another kind of adapter than LoRA, keys or shapes that match nothing in the base, a factor
-            without its other half.
+        FusionBenchError: another kind of adapter than LoRA, a damaged config, keys or shapes that match nothing in the
+            base, a factor without its other half, a base that ties what the adapter tells apart.
     """
-    from fusion_bench.weights.opening import ADAPTER, open_checkpoint
+    from fusion_bench.weights.opening import ADAPTER, ADAPTER_WEIGHTS, open_file
 
-    try:
-        config: dict[str, Any] = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise FusionBenchError(f"cannot read {folder / ADAPTER}: {error}") from error
-    kind = config.get("peft_type")
-    unsupported = [name for name in ("use_dora", "use_qalora", "alora_invocation_tokens") if config.get(name)]
-    if kind != "LORA" or unsupported:
-        what = f"a {kind} adapter" if kind != "LORA" else f"a LoRA with {unsupported[0]}"
-        raise FusionBenchError(f"{folder} is {what}", hint="merge it into its base with peft, and give that model")
-    file = next(
-        (folder / n for n in ("adapter_model.safetensors", "adapter_model.bin") if (folder / n).is_file()), None
-    )
+    config = read_adapter_config(folder / ADAPTER)
+    file = next((folder / name for name in ADAPTER_WEIGHTS if (folder / name).is_file()), None)
     if file is None:
-        raise FusionBenchError(f"{folder} has no adapter_model.safetensors")
-    stored = open_checkpoint(file, label=label)
+        raise FusionBenchError(f"{folder} has no {ADAPTER_WEIGHTS[0]}", hint="give the folder that peft saved")
+    stored = open_file(file, label=label)
     halves: dict[tuple[str, bool], dict[str, Tensor]] = {}
-    replaced: dict[str, Tensor] = {}
+    whole: dict[str, Tensor] = {}
     for key in stored:
+        # of an adapted embedding or head, peft also stores the weight that the factors were trained on: base_layer
         name = key.removeprefix(_ROOT).replace(".base_layer.", ".")
         found = _KEY.match(name)
         if found:
             halves.setdefault((found["module"], bool(found["embedding"])), {})[found["side"]] = stored[key]
         else:
-            replaced[_target(name, base, label)] = stored[key]
-    low_rank = dict(_pair(module, embedding, pair, config, base, label) for (module, embedding), pair in halves.items())
-    if not low_rank and not replaced:
-        raise FusionBenchError(f"{label} adapts nothing: it holds no tensors")
+            whole[name] = stored[key]
     stored.close()
+    if not halves and not whole:
+        raise FusionBenchError(f"{label} adapts nothing: it holds no tensors")
+    settings = base_config(base)
+    if ties_embeddings(settings):
+        whole = tied_together([f"{module}.weight" for module, _ in halves], whole, base, label)
+    # a tensor that is the base's anyway is read from there: it need not stay in memory, and differences stay low-rank
+    replaced = {target(name, base, label): tensor for name, tensor in whole.items()}
+    replaced = {name: tensor for name, tensor in replaced.items() if not holds(base, name, tensor)}
+    low_rank = {
+        target(f"{module}.weight", base, label): _pair(module, embedding, pair, config, label)
+        for (module, embedding), pair in halves.items()
+    }
+    linear = {name: pair.product for name, pair in low_rank.items() if not pair.transposed}
+    for name, transposed in orientations(linear, base, config, settings).items():
+        low_rank[name] = replace(low_rank[name], transposed=transposed)
+    for name, pair in low_rank.items():
+        _check_shape(name, pair, replaced.get(name), base, label)
     return AdapterCheckpoint(base, low_rank, replaced, label=label, files=(folder / ADAPTER, file))
 
 
-def _pair(
-    module: str, embedding: bool, pair: dict[str, Tensor], config: Mapping[str, Any], base: Checkpoint, label: str
-) -> tuple[str, LowRank]:
+def _pair(module: str, embedding: bool, pair: dict[str, Tensor], config: AdapterConfig, label: str) -> LowRank:
+    """The factors of a module, embeddings' already the right way round: stored as (d, r) and (r, words)."""
     if set(pair) != {"A", "B"}:
         raise FusionBenchError(f"{label}: {module} has lora_{next(iter(pair))} without its other half")
-    target = _target(f"{module}.weight", base, label)
     a, b = pair["A"], pair["B"]
-    rank = a.shape[0]
-    alpha = _by_pattern(config.get("alpha_pattern"), module, config.get("lora_alpha", rank))
-    scaling = alpha / (rank**0.5 if config.get("use_rslora") else rank)
-    left, right = b.reshape(b.shape[0], -1), a.reshape(rank, -1)
-    # embeddings are stored as (d, r) and (r, words) for a weight (words, d); fan_in_fan_out layers as (in, out)
-    found = LowRank(left, right, scaling, transposed=embedding or bool(config.get("fan_in_fan_out")))
-    shape = base.specs[target].shape
-    expected = (shape[0], base.specs[target].numel // max(1, shape[0]))
-    rows, columns = (right.shape[1], left.shape[0]) if found.transposed else (left.shape[0], right.shape[1])
-    if left.shape[1] != rank or (rows, columns) != expected:
+    if a.ndim < 2 or b.ndim < 2 or b.shape[1] != a.shape[0] or not a.shape[0]:
         raise FusionBenchError(
-            f"{label}: B {tuple(b.shape)} and A {tuple(a.shape)} of {module} make no {shape}, as {target!r} has",
+            f"{label}: B {tuple(b.shape)} and A {tuple(a.shape)} of {module} have no product",
+            hint="the file is damaged: save the adapter again with peft",
+        )
+    scaling = config.scaling(module, a.shape[0])
+    return LowRank(b.reshape(b.shape[0], -1), a.reshape(a.shape[0], -1), scaling, transposed=embedding)
+
+
+def _check_shape(name: str, pair: LowRank, stored: Tensor | None, base: Checkpoint, label: str) -> None:
+    """Refuse a product, or a stored ``base_layer``, of another shape than the base's tensor."""
+    shape = base.specs[name].shape
+    rows, columns = pair.product[::-1] if pair.transposed else pair.product
+    if len(shape) < 2 or (rows, columns) != (shape[0], math.prod(shape[1:])):
+        raise FusionBenchError(
+            f"{label}: B {tuple(pair.left.shape)} and A {tuple(pair.right.shape)} make no {shape}, as {name!r} has",
             hint="this adapter belongs to another base",
         )
-    return target, found
-
-
-def _target(name: str, base: Checkpoint, label: str) -> str:
-    """The base's name of a tensor, also where one of the two is saved without the model's prefix."""
-    if name in base.specs:
-        return name
-    found = [known for known in base.specs if known.endswith(f".{name}") or name.endswith(f".{known}")]
-    if len(found) == 1:
-        return found[0]
-    near = nearest(name, base.specs, count=1)
-    raise FusionBenchError(
-        f"{label} adapts {name!r}, and {base.label} has {'several such tensors' if found else 'no such tensor'}",
-        hint=f"nearest: {near[0]!r}" if near else "this adapter belongs to another base",
-    )
-
-
-def _by_pattern(patterns: Mapping[str, float] | None, module: str, default: float) -> float:
-    """PEFT's rule: the first pattern that is the end of the module's path."""
-    for pattern, value in (patterns or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", module):
-            return value
-    return default
+    if stored is not None and tuple(stored.shape) != shape:
+        raise FusionBenchError(
+            f"{label} was trained on {name!r} of shape {tuple(stored.shape)}, and {base.label} has {shape}",
+            hint="this adapter belongs to another base",
+        )

@@ -21,6 +21,7 @@ Source: TypeAlias = "str | os.PathLike[str] | Mapping[str, Tensor] | Checkpoint"
 """A safetensors file, a Hugging Face folder, a PEFT adapter's folder, a ``.bin`` or ``.pt`` file, or a state dict."""
 
 ADAPTER = "adapter_config.json"
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _SINGLE = ("model.safetensors", "pytorch_model.bin")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
@@ -51,7 +52,11 @@ def open_checkpoint(
     path = Path(source).expanduser()
     label = label or str(path)
     if path.is_file():
-        return _pickled([path], label) if path.suffix in _PICKLES else _files([path], label, like)
+        found = open_file(path, label=label, like=like)
+        if _is_adapters(path, found):
+            found.close()
+            raise FusionBenchError(f"{path} is an adapter's file", hint=f"give its folder, {path.parent}")
+        return found
     if not path.is_dir():
         near = nearest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else []
         raise FusionBenchError(
@@ -65,6 +70,8 @@ def open_checkpoint(
 
         return open_adapter(path, base, label=label)
     files, listed = _weight_files(path)
+    if files[0].name in ADAPTER_WEIGHTS:
+        raise FusionBenchError(f"{path} is an adapter without {ADAPTER}", hint="add the one that peft saved with it")
     if files[0].suffix in _PICKLES:
         return _pickled(files, label)
     checkpoint = _files(files, label, like)
@@ -75,6 +82,11 @@ def open_checkpoint(
     return checkpoint
 
 
+def open_file(path: Path, *, label: str, like: Checkpoint | None = None) -> Checkpoint:
+    """Open one file of weights, whatever they are for."""
+    return _pickled([path], label) if path.suffix in _PICKLES else _files([path], label, like)
+
+
 def natural_order(name: str) -> list[object]:
     """A key that sorts 'layer 10' after 'layer 2'.
 
@@ -83,6 +95,13 @@ def natural_order(name: str) -> list[object]:
         ['layer.2', 'layer.10']
     """
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
+def _is_adapters(path: Path, found: Checkpoint) -> bool:
+    """Whether a file holds an adapter's tensors: by its name, or by theirs beside an adapter's config."""
+    if path.name in ADAPTER_WEIGHTS:
+        return True
+    return (path.parent / ADAPTER).is_file() and any(".lora_" in name for name in found)
 
 
 def _weight_files(folder: Path) -> tuple[list[Path], set[str]]:

@@ -59,7 +59,7 @@ def _check_replaced(out: Path, overwrite: bool) -> None:
     if out.exists() and not overwrite:
         raise FusionBenchError(f"{out} exists", hint="give another name, or overwrite=true to replace it")
     card = card_of(out)
-    if out.suffix == ".safetensors" and card.exists() and not (overwrite and _is_ours(card)):
+    if out.suffix == ".safetensors" and card.exists() and not _is_ours(card):
         raise FusionBenchError(f"{card} is there, where the model card would go", hint="give another name")
     if out.exists() and out.is_dir() != (out.suffix != ".safetensors"):
         raise FusionBenchError(f"{out} is a {'folder' if out.is_dir() else 'file'}", hint="give another name")

@@ -115,7 +115,7 @@ def jobs(name: str, vit: Path, root: Path, python: str) -> dict[str, list[str]]:
 def fresh(root: Path) -> None:
     """Without results of the round before."""
     shutil.rmtree(root / "out", ignore_errors=True)
-    for path in root.glob("*.safetensors"):
+    for path in (*root.glob("*.safetensors"), *root.glob("*.md")):
         if not path.is_symlink():
             path.unlink()
 
