@@ -94,6 +94,15 @@ def bench_memory(name, memory, vits, benchmark, tmp_path):
     benchmark.extra_info |= benchmark.pedantic(in_a_fresh_process, job, rounds=1)
 
 
+@pytest.mark.parametrize("name", ["ties_mergekit", "iso_c_matrices", "tsv_m_matrices"])
+def bench_memory_of_a_large_matrix(name, benchmark, tmp_path):
+    """3,000 x 3,000, 34 MiB as float32; five models; 64 MiB beside."""
+    models(tmp_path, {"w": (3000, 3000)}, experts=4)
+    experts = [tmp_path / f"e{i}.safetensors" for i in range(4)]
+    job = name, tmp_path / "base.safetensors", experts, tmp_path / "out.safetensors", "64MiB"
+    benchmark.extra_info |= benchmark.pedantic(in_a_fresh_process, job, rounds=1)
+
+
 def bench_memory_of_a_7b_set(benchmark, tmp_path):
     """Three Llamas of seven billion parameters in bfloat16, three shards each, sparse files: 64 MiB."""
     llama7b(tmp_path)
