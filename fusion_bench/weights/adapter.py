@@ -17,6 +17,7 @@ from fusion_bench.weights.adapter_config import AdapterConfig, base_config, read
 from fusion_bench.weights.adapter_layout import holds, orientations, target, tied_together
 from fusion_bench.weights.checkpoint import Checkpoint, Factors, Span, StateCheckpoint
 from fusion_bench.weights.header import Spec
+from fusion_bench.weights.weight_files import ADAPTER, ADAPTER_WEIGHTS, open_files
 
 _ROOT = "base_model.model."
 _KEY = re.compile(r"^(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(?:\.weight)?$")
@@ -127,13 +128,11 @@ def open_adapter(folder: Path, base: Checkpoint, *, label: str) -> AdapterCheckp
         FusionBenchError: another kind of adapter than LoRA, a damaged config, keys or shapes that match nothing in the
             base, a factor without its other half, a base that ties what the adapter tells apart.
     """
-    from fusion_bench.weights.opening import ADAPTER, ADAPTER_WEIGHTS, open_file
-
     config = read_adapter_config(folder / ADAPTER)
     file = next((folder / name for name in ADAPTER_WEIGHTS if (folder / name).is_file()), None)
     if file is None:
         raise FusionBenchError(f"{folder} has no {ADAPTER_WEIGHTS[0]}", hint="give the folder that peft saved")
-    stored = open_file(file, label=label)
+    stored = open_files([file], label=label)
     halves: dict[tuple[str, bool], dict[str, Tensor]] = {}
     whole: dict[str, Tensor] = {}
     for key in stored:

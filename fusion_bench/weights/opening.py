@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import torch
 from torch import Tensor
 
 from fusion_bench.errors import FusionBenchError, nearest
-from fusion_bench.weights.checkpoint import Checkpoint, FileCheckpoint, StateCheckpoint
-from fusion_bench.weights.header import Header, read_header
+from fusion_bench.weights.adapter import open_adapter
+from fusion_bench.weights.checkpoint import Checkpoint, StateCheckpoint
+from fusion_bench.weights.weight_files import ADAPTER, ADAPTER_WEIGHTS, open_files
 
 Source: TypeAlias = "str | os.PathLike[str] | Mapping[str, Tensor] | Checkpoint"
 """A safetensors file, a Hugging Face folder, a PEFT adapter's folder, a ``.bin`` or ``.pt`` file, or a state dict."""
 
-ADAPTER = "adapter_config.json"
-ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _SINGLE = ("model.safetensors", "pytorch_model.bin")
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
 def open_checkpoint(
@@ -52,7 +48,7 @@ def open_checkpoint(
     path = Path(source).expanduser()
     label = label or str(path)
     if path.is_file():
-        found = open_file(path, label=label, like=like)
+        found = open_files([path], label=label, like=like)
         if _is_adapters(path, found):
             found.close()
             raise FusionBenchError(f"{path} is an adapter's file", hint=f"give its folder, {path.parent}")
@@ -66,25 +62,16 @@ def open_checkpoint(
     if (path / ADAPTER).is_file():
         if base is None:
             raise FusionBenchError(f"{path} is an adapter", hint="give the model that it adapts as base")
-        from fusion_bench.weights.adapter import open_adapter
-
         return open_adapter(path, base, label=label)
     files, listed = _weight_files(path)
     if files[0].name in ADAPTER_WEIGHTS:
         raise FusionBenchError(f"{path} is an adapter without {ADAPTER}", hint="add the one that peft saved with it")
-    if files[0].suffix in _PICKLES:
-        return _pickled(files, label)
-    checkpoint = _files(files, label, like)
+    checkpoint = open_files(files, label=label, like=like)
     lost = sorted(listed - set(checkpoint.specs)) if listed else []
     if lost:
         checkpoint.close()
-        raise FusionBenchError(f"{path / _INDEXES[0]} lists {lost[0]!r}, which no shard has ({len(lost)} such tensors)")
+        raise FusionBenchError(f"the index of {path} lists {lost[0]!r}, which no shard has ({len(lost)} such tensors)")
     return checkpoint
-
-
-def open_file(path: Path, *, label: str, like: Checkpoint | None = None) -> Checkpoint:
-    """Open one file of weights, whatever they are for."""
-    return _pickled([path], label) if path.suffix in _PICKLES else _files([path], label, like)
 
 
 def natural_order(name: str) -> list[object]:
@@ -141,30 +128,3 @@ def _indexed(index: Path) -> tuple[list[Path], set[str]]:
     if not files:
         raise FusionBenchError(f"{index} names no shard")
     return files, set(table)
-
-
-def _files(paths: list[Path], label: str, like: Checkpoint | None) -> FileCheckpoint:
-    known = like.headers if isinstance(like, FileCheckpoint) and len(like.headers) == len(paths) else None
-    headers: dict[Path, Header] = {}
-    for number, path in enumerate(paths):
-        headers[path] = read_header(path, like=known[number] if known else None)
-    return FileCheckpoint(headers, label=label)
-
-
-def _pickled(paths: list[Path], label: str) -> StateCheckpoint:
-    state: dict[str, Tensor] = {}
-    for path in paths:
-        try:
-            found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise FusionBenchError(
-                f"cannot read {path}: {reason}",
-                hint="only tensors are read from a pickle (weights_only); save the state dict as safetensors",
-            ) from error
-        if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
-            found = found["state_dict"]
-        if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
-            raise FusionBenchError(f"{path} holds no state dict", hint="it must map names to tensors")
-        state.update(found)
-    return StateCheckpoint(state, label=label, files=tuple(paths))
