@@ -38,6 +38,7 @@ def open_checkpoint(
         FusionBenchError: nothing there, nothing that can be read, a shard that is missing, an adapter without a base.
 
     Example:
+        >>> import torch
         >>> list(open_checkpoint({"w": torch.ones(1)}, label="mine"))
         ['w']
     """

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from fusion_bench.weights.compiled.terms import ALWAYS, DRAWING, STEP, add, copy, fill, part, scaled, vector_of
+from fusion_bench.weights.compiled.loops import loop, part
+from fusion_bench.weights.compiled.terms import ALWAYS, DRAWING, STEP, add, copy, fill, scaled, vector_of
 
-BUILT_ON = "e22c1e9033f34c22"  # what it is compiled together with, see tests/weights/compiled
+BUILT_ON = "643b9f36c0fd1e5a"  # what it is compiled together with, see tests/weights/compiled
 
 MEAN, WEIGHTED_MEAN, SUM = 0, 1, 2
 
@@ -55,7 +55,7 @@ def _add_trimmed(row, base, factor, cut, out, total):
         total[i] += kept
 
 
-@njit(nogil=True, cache=True)
+@loop
 def elect(terms, weights, combine, undecided, out):
     """Per entry the sign of the summed terms, and the mean or sum of the terms that have it.
 

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numpy.typing import NDArray
+
+from fusion_bench.weights.compiled.loops import loop
 
 _pread = types.ExternalFunction("pread", types.intp(types.int32, types.uintp, types.uintp, types.int64))
 
@@ -74,7 +76,7 @@ def widen(words: NDArray[np.uint16], into: NDArray[np.float32]) -> None:
     _widen(words, into.view(np.uint32))
 
 
-@njit(nogil=True, cache=True)
+@loop
 def _fetch(descriptors, begins, sizes, addresses):
     for i in range(descriptors.size):
         done = 0
@@ -87,7 +89,7 @@ def _fetch(descriptors, begins, sizes, addresses):
     return True
 
 
-@njit(nogil=True, cache=True)
+@loop
 def _all_set(words, bits):
     """How many words have all of some bits."""
     count = 0
@@ -96,7 +98,7 @@ def _all_set(words, bits):
     return count
 
 
-@njit(nogil=True, cache=True)
+@loop
 def _widen(words, into):
     for i in range(words.size):
         into[i] = np.uint32(words[i]) << np.uint32(16)

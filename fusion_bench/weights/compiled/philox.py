@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from fusion_bench.weights.compiled.loops import loop, part
+
 COUNTERS = 64  # of a group
 GROUP = 4 * COUNTERS  # draws of a group
 BYTES = 4 * GROUP
@@ -16,8 +18,6 @@ ROOM = GROUP + BYTES // 4  # what ``keep`` works in
 _LOW, _HALF, _ONE = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(1)
 _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _WEYL = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
-
-_part = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 @njit(inline="always")
@@ -30,7 +30,7 @@ def _rounds(x0, x1, x2, x3, k0, k1):
     return x0, x1, x2, x3
 
 
-@_part
+@part
 def _draw(key, group, draws):
     w0, w1, w2, w3 = draws[:64], draws[64:128], draws[128:192], draws[192:256]
     begin = np.uint64(COUNTERS) * np.uint64(group)
@@ -40,7 +40,7 @@ def _draw(key, group, draws):
         w0[i], w1[i], w2[i], w3[i] = np.uint32(x0), np.uint32(x1), np.uint32(x2), np.uint32(x3)
 
 
-@njit(nogil=True, cache=True)
+@loop
 def philox(key, group, draws):
     """The draws of one group of counters.
 
@@ -61,7 +61,7 @@ def philox(key, group, draws):
     _draw(key, group, draws)
 
 
-@_part
+@part
 def keep(key, first, limit, flags, room):
     """Which of some entries stay: those whose draw of 32 bits is below a limit.
 
@@ -91,13 +91,13 @@ def keep(key, first, limit, flags, room):
         at += count
 
 
-@_part
+@part
 def _below(drawn, upper, flags):
     for i in range(flags.size):
         flags[i] = np.uint8(drawn[i] < upper)
 
 
-@_part
+@part
 def _settle(key, first, drawn, upper, rest, flags, room):
     """The entries whose uppermost byte equals the limit's."""
     equal, words = room.view(np.uint8), room.view(np.uint64)
@@ -113,7 +113,7 @@ def _settle(key, first, drawn, upper, rest, flags, room):
                     flags[i] = np.uint8((lower & np.uint64(0xFFFFFF)) < rest)
 
 
-@njit(nogil=True, cache=True)
+@loop
 def mask(key, first, limit, flags):
     """``keep``, for one call."""
     keep(key, first, limit, flags, np.empty(ROOM, np.uint32))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from fusion_bench.weights.compiled.terms import STEP, odd_ones, part
+from fusion_bench.weights.compiled.loops import loop, part
+from fusion_bench.weights.compiled.terms import STEP, odd_ones
 
-BUILT_ON = "e22c1e9033f34c22"  # what it is compiled together with, see tests/weights/compiled
+BUILT_ON = "643b9f36c0fd1e5a"  # what it is compiled together with, see tests/weights/compiled
 
 
 @part
@@ -22,7 +22,7 @@ def _round(entries, out):
         out[i] = entries[i]
 
 
-@njit(nogil=True, cache=True)
+@loop
 def stepped(base, vector, scaling, out):
     """θ₀ + λΔ, rounded to the type of ``out``; an entry that does not move keeps the base's bits.
 
@@ -39,7 +39,7 @@ def stepped(base, vector, scaling, out):
     return odd
 
 
-@njit(nogil=True, cache=True)
+@loop
 def narrowed(entries, out):
     """Entries rounded to the type of ``out``; returns how many are then not finite."""
     odd = 0

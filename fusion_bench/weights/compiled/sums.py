@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from fusion_bench.weights.compiled.loops import loop, part
 from fusion_bench.weights.compiled.terms import (
     ALWAYS,
     BLOCK,
@@ -16,14 +16,13 @@ from fusion_bench.weights.compiled.terms import (
     fill,
     kept,
     odd_ones,
-    part,
     vector_of,
 )
 
-BUILT_ON = "e22c1e9033f34c22"  # what it is compiled together with, see tests/weights/compiled
+BUILT_ON = "643b9f36c0fd1e5a"  # what it is compiled together with, see tests/weights/compiled
 
 
-@njit(nogil=True, cache=True)
+@loop
 def vector(terms, k, out):
     """Term k."""
     one, other, drawing = np.empty(STEP), np.empty(STEP), np.empty(DRAWING, np.uint32)
@@ -53,7 +52,7 @@ def _add_widened(row, factor, total):
         total[i] += np.float64(row[i]) * factor
 
 
-@njit(nogil=True, cache=True)
+@loop
 def add_up(terms, divisor, out):
     """The sum of the terms, from the first to the last, over a divisor.
 
@@ -97,7 +96,7 @@ def _folded(entries):
     return entries[0]
 
 
-@njit(nogil=True, cache=True)
+@loop
 def magnitude_sums(terms, k, out):
     """Σ |entry| of term k over each block of each span, one after the other in ``out``."""
     one, other, drawing = np.empty(BLOCK), np.empty(BLOCK), np.empty(DRAWING, np.uint32)
@@ -113,7 +112,7 @@ def magnitude_sums(terms, k, out):
             at += 1
 
 
-@njit(nogil=True, cache=True)
+@loop
 def pair_sums(first, second, bounds, out):
     """Σ a², Σ b², Σ (a − b)² and Σ (a + b)² over each block of each span: the four columns of ``out``."""
     squares = np.empty((4, BLOCK))

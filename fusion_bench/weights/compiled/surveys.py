@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from fusion_bench.weights.compiled.terms import ALWAYS, DRAWING, STEP, part, vector_of
+from fusion_bench.weights.compiled.loops import loop, part
+from fusion_bench.weights.compiled.terms import ALWAYS, DRAWING, STEP, vector_of
 
-BUILT_ON = "e22c1e9033f34c22"  # what it is compiled together with, see tests/weights/compiled
+BUILT_ON = "643b9f36c0fd1e5a"  # what it is compiled together with, see tests/weights/compiled
 
 
 @part
@@ -60,7 +60,7 @@ def _survey(terms, k, low, high, sizes, places):
     return above, inside
 
 
-@njit(nogil=True, cache=True)
+@loop
 def survey(terms, which, lows, highs, sizes, places, counts):
     """For some terms, how many magnitudes are above a bound, and how many from another one to it.
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from fusion_bench.weights.compiled.loops import part
 from fusion_bench.weights.compiled.philox import ROOM, keep
 
 STEP = 1024  # entries at a time: 8 KiB of float64 for each model
@@ -20,8 +20,6 @@ BLOCK = 4096  # entries: sums over a tensor are sums of sums over blocks of so m
 ALWAYS = 1 << 32  # the limit that every draw is below
 NO_CUT = -1.0
 DRAWING = ROOM + BLOCK // 4  # uint32: what masks are drawn in, and the flags of a block
-
-part = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 class Terms(NamedTuple):

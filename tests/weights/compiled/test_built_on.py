@@ -9,7 +9,7 @@ import pytest
 from fusion_bench.weights import compiled
 
 FOLDER = Path(compiled.__file__).parent
-SHARED = ("philox.py", "terms.py")
+SHARED = ("loops.py", "philox.py", "terms.py")
 
 
 @pytest.mark.parametrize("name", ["elections", "rounding", "sums", "surveys"])
