@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.weights.adapter_config import base_config
 from fusion_bench.weights.checkpoint import Checkpoint
 from fusion_bench.weights.opening import Source
 
@@ -67,12 +67,7 @@ def refuse_quantised(opened: Iterable[Checkpoint]) -> None:
         for name, spec in checkpoint.specs.items():
             if spec.dtype.is_floating_point and spec.dtype.itemsize == 1:
                 raise FusionBenchError(f"{checkpoint.place(name)}: tensor {name!r} is {spec.dtype}", hint=hint)
-        for path in checkpoint.files[:1]:
-            try:
-                config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                continue
-            if isinstance(config, dict) and config.get("quantization_config"):
-                kind = config["quantization_config"]
-                method = kind.get("quant_method", "quantised") if isinstance(kind, dict) else "quantised"
-                raise FusionBenchError(f"{checkpoint.label} is quantised ({method})", hint=hint)
+        stated = base_config(checkpoint).get("quantization_config")
+        if stated:
+            method = stated.get("quant_method", "quantised") if isinstance(stated, dict) else "quantised"
+            raise FusionBenchError(f"{checkpoint.label} is quantised ({method})", hint=hint)

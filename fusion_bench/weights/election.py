@@ -94,17 +94,8 @@ class Election:
         self._sign: float | None = 1.0 if undecided == "positive" else None
 
     def __call__(self, piece: Piece) -> Tensor:
-        vectors, merged, at = self._vectors(piece), None, 0
-        for part in piece.parts(CHUNK):
-            entries = self._elect(vectors, part, piece)
-            if part is piece:
-                return entries
-            if merged is None:
-                merged = torch.empty(piece.count, dtype=entries.dtype, device=entries.device)
-            merged[at : at + part.count] = entries
-            at += part.count
-        assert merged is not None
-        return merged
+        vectors = self._vectors(piece)
+        return piece.by_parts(lambda part: self._elect(vectors, part, piece), CHUNK)
 
     def _elect(self, vectors: Vectors, part: Piece, piece: Piece) -> Tensor:
         found = elected(vectors, part, self._weights, self._combine, self._sign or 0.0)

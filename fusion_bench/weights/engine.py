@@ -125,9 +125,8 @@ class _Run:
             size += spec.numel
 
         def go(function: Callable[[Piece], Result], stage: str) -> list[Result]:
-            kinds: dict[
-                frozenset[int], frozenset[int]
-            ] = {}  # so that a large model does not have thousands of equal ones
+            # one set for all pieces that loaded the same: a large model would have thousands of equal ones
+            kinds: dict[frozenset[int], frozenset[int]] = {}
 
             def step(unit: Unit) -> tuple[Result, frozenset[int]]:
                 piece = self.piece(unit)

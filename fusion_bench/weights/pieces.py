@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -78,6 +78,21 @@ class Piece:
         for name, start, stop in self.spans:
             for at in range(start, stop, entries):
                 yield self.elsewhere([Span(name, at, min(at + entries, stop))], buffer=self._buffer)
+
+    def by_parts(self, function: Callable[[Piece], Tensor], entries: int) -> Tensor:
+        """What a function makes of each part, one after the other: as many entries as the piece has."""
+        if self.count <= entries:
+            return function(self)
+        found: Tensor | None = None
+        at = 0
+        for part in self.parts(entries):
+            made = function(part)
+            if found is None:
+                found = torch.empty(self.count, dtype=made.dtype, device=made.device)
+            found[at : at + part.count] = made
+            at += part.count
+        assert found is not None
+        return found
 
     def elsewhere(self, spans: Sequence[Span], *, buffer: threading.local | None = None) -> Piece:
         """Other entries of the same models."""

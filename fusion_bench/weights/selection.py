@@ -7,6 +7,7 @@ the k-th is then selected. Where more lies inside than may be kept, a histogram 
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 from collections.abc import Mapping
@@ -69,7 +70,8 @@ def tensor_cuts(piece: Piece, vectors: Vectors, count: int) -> tuple[Cut, ...]:
                 cuts[at] = Cut(-1.0)
     for at, cut in enumerate(cuts):  # a small tensor, or a sample that misled
         if cut is None:
-            sizes = np.concatenate([np.abs(vectors.entries(part, at).cpu().numpy()) for part in piece.parts(CHUNK)])
+            entries = piece.by_parts(functools.partial(vectors.entries, at=at), CHUNK)
+            sizes = np.abs(entries.cpu().numpy())
             cuts[at] = _cut(sizes, np.arange(offset, offset + piece.count), count)
     return tuple(cut for cut in cuts if cut is not None)
 

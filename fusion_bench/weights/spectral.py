@@ -120,12 +120,7 @@ class TaskMatrices:
 
     def _dense(self, vectors: Vectors) -> Tensor:
         """The sum of some vectors, made part by part in what the processor's cache holds."""
-        found = torch.empty(self._piece.count, dtype=torch.float64, device=self._piece.device)
-        at = 0
-        for part in self._piece.parts(_CACHED // (len(vectors.models) + 1)):
-            found[at : at + part.count] = vectors.total(part)
-            at += part.count
-        return found.reshape(self.shape)
+        return self._piece.by_parts(vectors.total, _CACHED // (len(vectors.models) + 1)).reshape(self.shape)
 
 
 def matrix_size(matrix: Matrix) -> tuple[int, int]:
