@@ -16,7 +16,7 @@ from fusion_bench import registry
 from fusion_bench.cases.result import CaseResult
 from fusion_bench.cases.session import Bound, Session
 from fusion_bench.cases.storage import is_new, keeps, model_bytes
-from fusion_bench.taskpools.evaluate import Predictions
+from fusion_bench.metrics.predictions import Predictions
 from fusion_bench.tracking.run import TrackedRun, flat
 from fusion_bench.tracking.view import save_view
 
@@ -83,7 +83,7 @@ def record(
 
 
 def table(predictions: Mapping[str, Predictions]) -> pd.DataFrame:
-    """Every evaluated example: task, index, label, prediction, confidence, loss."""
+    """Every evaluated example: task, index, label, prediction, confidence, loss, cluster (empty where none)."""
     return pd.concat(
         [
             pd.DataFrame(
@@ -94,6 +94,7 @@ def table(predictions: Mapping[str, Predictions]) -> pd.DataFrame:
                     "prediction": p.prediction,
                     "confidence": p.confidence,
                     "loss": p.loss,
+                    "cluster": p.cluster,
                 }
             )
             for task, p in predictions.items()

@@ -22,8 +22,9 @@ from fusion_bench.cases.startup import import_libraries
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.memory import PeakMemory
 from fusion_bench.metrics import accuracy, calibration_error, mean_accuracy_interval, normalized_accuracy
+from fusion_bench.metrics.predictions import Predictions
 from fusion_bench.progress import Progress, silent
-from fusion_bench.taskpools.evaluate import Predictions, evaluate
+from fusion_bench.taskpools.evaluate import evaluate
 
 if TYPE_CHECKING:
     from torch import nn

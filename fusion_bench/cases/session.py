@@ -18,10 +18,11 @@ from fusion_bench.cases.fingerprint import code_hash
 from fusion_bench.cases.provenance import provenance
 from fusion_bench.cases.startup import start_up
 from fusion_bench.cases.storage import announcement, model_bytes
+from fusion_bench.metrics.predictions import Predictions
 from fusion_bench.modelpools.base import ModelPool
 from fusion_bench.progress import Progress, silent
 from fusion_bench.taskpools.base import TaskAdapter, TaskPool
-from fusion_bench.taskpools.evaluate import LogitCache, Predictions, evaluate
+from fusion_bench.taskpools.evaluate import LogitCache, evaluate
 
 if TYPE_CHECKING:
     from fusion_bench.tracking.store import Store

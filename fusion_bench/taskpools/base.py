@@ -6,7 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from fusion_bench.errors import FusionBenchError
+
 if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
     from torch import Tensor, nn
 
     from fusion_bench.modelpools.base import ModelPool
@@ -34,6 +38,21 @@ class TaskAdapter(ABC):
     @abstractmethod
     def labels(self, split: str) -> Tensor:
         """Labels of a split, int64 ``(n,)``; a `FusionBenchError` where it has none."""
+
+    def clusters(self, split: str) -> np.ndarray | None:
+        """What each example comes from (a writer, a typeface, a base glyph), strings ``(n,)``; None where not known.
+
+        Examples of one cluster are not independent: intervals and tests draw whole clusters.
+        """
+        return None
+
+    def picture(self, split: str, index: int) -> Image:
+        """Example ``index`` of a split as a person would look at it, a PIL image.
+
+        Raises:
+            FusionBenchError: the task's examples are no pictures, or there is no such index.
+        """
+        raise FusionBenchError(f"examples of {self.task!r} cannot be shown", hint="its task pool has no pictures")
 
     @abstractmethod
     def logits(self, model: nn.Module, batch: Tensor) -> Tensor:

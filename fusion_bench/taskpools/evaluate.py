@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,35 +10,10 @@ from torch import Tensor, nn
 
 from fusion_bench.errors import unknown_name
 from fusion_bench.metrics.classification import cross_entropy
+from fusion_bench.metrics.predictions import Predictions
 from fusion_bench.models.ensemble import Ensemble
 from fusion_bench.progress import Progress, silent
 from fusion_bench.taskpools.base import TaskAdapter
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What a model said about one task: arrays of equal length, one entry an example.
-
-    ``index`` int64 (position in the split), ``label`` and ``prediction`` int64, ``confidence`` float32 (probability of
-    the prediction), ``loss`` float64 (cross-entropy in nats).
-    """
-
-    task: str
-    index: np.ndarray
-    label: np.ndarray
-    prediction: np.ndarray
-    confidence: np.ndarray
-    loss: np.ndarray
-
-    @property
-    def correct(self) -> np.ndarray:
-        """bool ``(n,)``."""
-        return self.prediction == self.label
-
-    @property
-    def accuracy(self) -> float:
-        """Share of correct predictions."""
-        return float(self.correct.mean())
 
 
 class LogitCache:
@@ -101,7 +75,7 @@ def evaluate(
         variant: nn.Module = model if route is None else route(task)
         progress(f"evaluate {task}", done, total)
         logits = _combined(variant, adapter, split, cache, device)
-        results[task] = _predictions(task, logits, adapter.labels(split))
+        results[task] = _predictions(task, logits, adapter.labels(split), adapter.clusters(split))
         done += len(logits)
         progress(f"evaluate {task}", done, total)
     return results
@@ -122,7 +96,7 @@ def _logits(model: nn.Module, adapter: TaskAdapter, split: str, cache: LogitCach
     return compute() if cache is None else cache.get(model, adapter.task, split, device, compute)
 
 
-def _predictions(task: str, logits: Tensor, label: Tensor) -> Predictions:
+def _predictions(task: str, logits: Tensor, label: Tensor, cluster: np.ndarray | None) -> Predictions:
     probabilities = logits.double().softmax(dim=-1)
     confidence, prediction = probabilities.max(dim=-1)
     return Predictions(
@@ -132,4 +106,5 @@ def _predictions(task: str, logits: Tensor, label: Tensor) -> Predictions:
         prediction=prediction.numpy().copy(),
         confidence=confidence.float().numpy().copy(),
         loss=cross_entropy(logits, label).numpy().copy(),
+        cluster=cluster,
     )

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from fusion_bench.datasets.splits import decode
 from fusion_bench.errors import FusionBenchError, unknown_name
 from fusion_bench.modelpools.base import ModelPool
 from fusion_bench.taskpools.base import TaskAdapter, TaskPool
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 BATCH = 128  # measured on two cores: a quarter faster than 256, whose activations leave the cache
 
@@ -141,6 +144,17 @@ class ZeroShotTask(TaskAdapter):
                 f"it has {len(self.classes)} classes"
             )
         return torch.from_numpy(labels)
+
+    def clusters(self, split: str) -> np.ndarray | None:
+        return self._split(split).clusters
+
+    def picture(self, split: str, index: int) -> Image:
+        size = self.size(split)
+        if not 0 <= index < size:
+            raise FusionBenchError(
+                f"{self.task} ({split}) has no example {index}", hint=f"it has {size:,}, counted from 0"
+            )
+        return self._split(split).picture(int(index))
 
     def inputs(self, split: str) -> Iterator[Tensor]:
         images = self._array(split)
