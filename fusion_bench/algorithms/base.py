@@ -40,12 +40,14 @@ class Algorithm(ABC):
     """Makes one model of a pool's models.
 
     A subclass is again a frozen pydantic dataclass: fields are options, typed and ranged (see ``options``), unknown
-    ones are refused. Class variables declare what it is and what it may see.
+    ones are refused. Class variables declare what it is and what it may see; ``deterministic`` says that the same
+    inputs and options, the seed among them, give the same result to the last bit on one machine.
     """
 
     kind: ClassVar[Kind]
     data_access: ClassVar[tuple[DataAccess, ...]] = ("weights",)
     random: ClassVar[bool] = False
+    deterministic: ClassVar[bool] = True
 
     @abstractmethod
     def run(self, pool: ModelPool, *, progress: Progress = silent) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import subprocess
@@ -15,12 +16,24 @@ def provenance() -> dict[str, str]:
     """Tags of every run: ``commit`` (with ``+`` where the checkout has changes), ``versions``, ``machine``."""
     versions = {"python": platform.python_version()}
     versions |= {name: found for name in _PACKAGES if (found := _version(name))}
-    tags = {"versions": json.dumps(versions), "machine": f"{platform.machine()} {platform.system()}"}
+    tags = {"versions": json.dumps(versions), "machine": _machine()}
     commit = _git("rev-parse", "HEAD")
     if commit:
         tags["commit"] = commit + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
         tags["mlflow.source.git.commit"] = commit
     return tags
+
+
+def _machine() -> str:
+    """What decides how sums are rounded: processor, the instructions torch uses on it, threads."""
+    import torch
+
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    capability, threads = torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
+    return f"{platform.system()}, {name}, {capability}, {threads} thread{'s' if threads != 1 else ''}"
 
 
 def _version(package: str) -> str:

@@ -18,6 +18,10 @@ class CaseResult:
         interval: 95 % interval of ``accuracy/mean`` over the test examples.
         references: accuracy per task of the bounds, ``pretrained`` and ``experts``, on the same examples.
         search: what was tried on the validation split: ``{"scaling": [[value, mean accuracy], …]}``.
+        outcomes: per task ``n`` examples, ``correct`` (one bit an example, `metrics.packing.pack`) and
+            ``predictions`` (their digest).
+        data: digest of the evaluated examples, by task.
+        deterministic: whether the same inputs give the same predictions, to the last, on one machine.
     """
 
     case: dict[str, Any]
@@ -31,6 +35,9 @@ class CaseResult:
     tags: dict[str, str] = field(default_factory=dict)
     references: dict[str, dict[str, float]] = field(default_factory=dict)
     search: dict[str, Any] = field(default_factory=dict)
+    outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)
+    deterministic: bool = True
     run_id: str | None = None
     resumed: bool = False
     schema: int = SCHEMA

@@ -22,14 +22,17 @@ from fusion_bench.cases.startup import import_libraries
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.memory import PeakMemory
 from fusion_bench.metrics import accuracy, calibration_error, mean_accuracy_interval, normalized_accuracy
+from fusion_bench.metrics.packing import pack
 from fusion_bench.metrics.predictions import Predictions
 from fusion_bench.progress import Progress, silent
+from fusion_bench.regression.calibration import calibrate
 from fusion_bench.taskpools.evaluate import evaluate
 
 if TYPE_CHECKING:
     from torch import nn
 
     from fusion_bench.algorithms.base import Algorithm
+    from fusion_bench.modelpools.base import ModelPool
 
 
 def run_case(case: Case, session: Session | None = None, progress: Progress = silent) -> CaseResult:
@@ -113,24 +116,23 @@ def _compute(
             start = time.perf_counter()
             algorithm, search = _search(prepared, progress)
             searching = time.perf_counter() - start
-        start = time.perf_counter()
         progress("fuse", 0, 1)
-        model = algorithm.run(pool, progress=progress)
-        fusing = time.perf_counter() - start
+        model, costs = fuse(algorithm, pool, progress)
         start = time.perf_counter()
         predictions = evaluate(model, adapters, progress=progress, cache=bound.cache, device=case.device)
         evaluating = time.perf_counter() - start
     check_finite_losses(predictions)
     metrics = summary(predictions, {task: p.accuracy for task, p in experts.items()})
     metrics |= {
-        "cost/fusion_seconds": fusing,
+        **costs,
         "cost/search_seconds": searching,
         "cost/evaluation_seconds": evaluating,
         "cost/loading_seconds": loading,
         "cost/peak_memory_mb": memory.peak / 1e6,
         "cost/stored_parameters": float(sum(p.numel() for p in model.parameters())),
         "cost/examples_seen": float(sum(adapters[t].size("validation") for t in adapters) if search else 0),
-        "cost/harness_seconds": time.perf_counter() - began - fusing - searching - evaluating - loading,
+        "cost/harness_seconds": time.perf_counter()
+        - (began + costs["cost/fusion_seconds"] + searching + evaluating + loading),
     }
     names = {group: getattr(case, group) for group in ("algorithm", "modelpool", "taskpool")}
     given = {"overrides": list(case.overrides), "seed": case.seed, "device": case.device, "id": case.id}
@@ -150,9 +152,35 @@ def _compute(
             for name, found in (("pretrained", base), ("experts", experts))
         },
         search=search.to_dict() if search else {},
+        outcomes={
+            task: {"n": len(p.label), "correct": pack(p.correct), "predictions": p.digest}
+            for task, p in predictions.items()
+        },
+        data={task: adapters[task].data_hash("test") for task in predictions},
+        deterministic=algorithm.deterministic,
         run_id=run_id,
     )
     return result, model, predictions
+
+
+def fuse(algorithm: Algorithm, pool: ModelPool, progress: Progress = silent) -> tuple[nn.Module, dict[str, float]]:
+    """The fused model and what it took: seconds, seconds over those of the calibration kernel, memory."""
+    with PeakMemory(private=True) as memory:
+        start = time.perf_counter()
+        model = algorithm.run(pool, progress=progress)
+        seconds = time.perf_counter() - start
+    return model, {
+        "cost/fusion_seconds": seconds,
+        "cost/fusion_ratio": seconds / calibrate(),
+        "cost/fusion_memory_mb": (memory.peak - memory.start) / 1e6,
+    }
+
+
+def fuse_again(case: Case, session: Session, result: CaseResult) -> dict[str, float]:
+    """What fusing costs when it is done once more, with the values that the result's search chose."""
+    prepared = prepare(case, session)
+    chosen = {name: result.config["algorithm"][name] for name in prepared.grid}
+    return fuse(dataclasses.replace(prepared.algorithm, **chosen), prepared.bound.modelpool)[1]
 
 
 def _search(prepared: Prepared, progress: Progress) -> tuple[Algorithm, Search]:

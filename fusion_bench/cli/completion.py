@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fusion_bench import registry
+from fusion_bench.cli.parser import COMMANDS
 
 OPTIONS = (
     "--cfg --completion --config-name --config-path --device --help --multirun --plugin --report --resume "
@@ -57,5 +58,5 @@ def complete(word: str) -> list[str]:
     if dot and group in registry.GROUPS:
         fields = {f for name in registry.names(group) for f in registry.read_config(group, name)} - registry.DESCRIPTION
         return sorted(f"{group}.{f}=" for f in fields if f.startswith(field))
-    words = [*(f"{group}=" for group in registry.GROUPS), "device=", "seed=", "merge", "ui", "zoo"]
+    words = [*(f"{group}=" for group in registry.GROUPS), "device=", "seed=", *COMMANDS]
     return [candidate for candidate in words if candidate.startswith(word)]

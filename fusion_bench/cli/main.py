@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import shlex
 import signal
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fusion_bench.cli.parser import build_parser, ui_parser
+from fusion_bench.cli.parser import COMMANDS, build_parser
 from fusion_bench.errors import FusionBenchError
 
 if TYPE_CHECKING:
@@ -31,22 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if given[:1] == ["zoo"]:
-            from fusion_bench.zoo.cli import main as zoo
-
-            return zoo(given[1:])
-        if given[:1] == ["merge"]:
-            from fusion_bench.cli.merge import main as merge
-
+        if given and given[0] in COMMANDS:
             with _sigterm_as_interrupt():
-                return merge(given[1:])
-        if given[:1] == ["ui"]:
-            from fusion_bench.tracking import locate_store
-            from fusion_bench.tracking.ui import serve
-
-            options = ui_parser().parse_args(given[1:])
-            with _sigterm_as_interrupt():
-                return serve(locate_store(options.tracking_uri), host=options.host, port=options.port)
+                return int(importlib.import_module(COMMANDS[given[0]]).main(given[1:]))
         if given[:1] == ["--complete"]:
             from fusion_bench.cli.completion import complete
 

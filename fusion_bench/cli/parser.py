@@ -7,6 +7,17 @@ from pathlib import Path
 
 from fusion_bench import __version__, registry
 
+#: The first word of a command line that is no ``OPTION=VALUE``, and the module whose ``main`` takes the rest.
+COMMANDS = {
+    "baseline": "fusion_bench.cli.baseline",
+    "compare": "fusion_bench.cli.compare",
+    "list": "fusion_bench.cli.listing",
+    "merge": "fusion_bench.cli.merge",
+    "report": "fusion_bench.cli.report",
+    "ui": "fusion_bench.cli.ui",
+    "zoo": "fusion_bench.zoo.cli",
+}
+
 _DESCRIPTION = """\
 Fuse the models of a pool with one algorithm, evaluate the result on every task, track it in MLflow.
 
@@ -14,7 +25,11 @@ Fuse the models of a pool with one algorithm, evaluate the result on every task,
   fusion_bench -m algorithm=ties,tsv_m algorithm.scaling=0.5,1.0      every combination
   fusion_bench algorithm=ties --cfg job                               show the configuration, run nothing
   fusion_bench merge algorithm=ties base=b/ experts=[x/,y/] out=m/    checkpoints of any size, on disk
-  fusion_bench ui                                                     the runs, in the browser
+  fusion_bench list                                                   the runs so far
+  fusion_bench compare ties slerp                                     two of them, with intervals and tests
+  fusion_bench report                                                 all of them, as one HTML page
+  fusion_bench baseline show                                          what `pytest bench --baseline` holds cases against
+  fusion_bench ui                                                     the runs, in MLflow's pages
   fusion_bench zoo build clip_mini                                    rebuild the embedded pool from its sources
 """
 
@@ -53,17 +68,6 @@ def build_parser(config_dir: Path | None = None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--completion", choices=["bash", "zsh", "fish"], help="print a script for shell completion")
     parser.add_argument("--version", action="version", version=f"fusion_bench {__version__}")
-    return parser
-
-
-def ui_parser() -> argparse.ArgumentParser:
-    """``fusion_bench ui``."""
-    parser = argparse.ArgumentParser(
-        prog="fusion_bench ui", description="Open MLflow's UI on the store of this project."
-    )
-    parser.add_argument("--tracking-uri", metavar="URI")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=5000)
     return parser
 
 

@@ -7,6 +7,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from fusion_bench import registry
+from fusion_bench.cli.parser import COMMANDS
 from fusion_bench.errors import FusionBenchError, unknown_name
 
 if TYPE_CHECKING:
@@ -100,9 +101,9 @@ def check_words(words: list[str]) -> None:
         >>> check_words(["zo"])
         Traceback (most recent call last):
         fusion_bench.errors.FusionBenchError: unknown command 'zo' where options are written OPTION=VALUE
-          hint: did you mean 'zoo'? There are: ui, zoo
+          hint: did you mean 'zoo'? There are: baseline, compare, list, merge, report, ui, zoo
     """
     for word in words:
         if "=" not in word.lstrip("~"):
-            error = unknown_name("command", word, ["ui", "zoo"])
+            error = unknown_name("command", word, COMMANDS)
             raise FusionBenchError(f"{error.message} where options are written OPTION=VALUE", hint=error.hint)

@@ -41,15 +41,20 @@ def fusion_session(request: pytest.FixtureRequest) -> Iterator[Session]:
 
 @pytest.fixture
 def tracked_run(case: Case, fusion_session: Session, request: pytest.FixtureRequest) -> Callable[[], CaseResult]:
-    """Runs the case: fuse, evaluate, track; returns the result and puts it on the leaderboard at the end."""
+    """Runs the case: fuse, evaluate, track; returns the result and puts it on the leaderboard at the end.
+
+    With ``--baseline`` it fails where the result is not as good as the case's baseline.
+    """
     from fusion_bench import cases
-    from fusion_bench.pytest_plugin import results
+    from fusion_bench.cases.run import fuse_again
+    from fusion_bench.pytest_plugin import gate, results
     from fusion_bench.pytest_plugin.progress import progress_of
 
     def run() -> CaseResult:
         __tracebackhide__ = True
         result = cases.run_case(case, fusion_session, progress_of(request.node))
         results.attach(request.node, result.to_dict())
+        gate.check(request.node, case, result, lambda: fuse_again(case, fusion_session, result))
         return result
 
     return run

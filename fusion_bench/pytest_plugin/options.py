@@ -41,6 +41,9 @@ class Options:
     tracking_uri: str | None = None
     config_dir: Path | None = None
     plugins: tuple[str, ...] = ()
+    baseline: bool = False
+    update_baseline: bool = False
+    baselines: Path | None = None
 
     @property
     def chosen(self) -> bool:
@@ -56,6 +59,8 @@ _ALWAYS: tuple[tuple[str, dict[str, Any]], ...] = (
         {"choices": SAVE_MODELS, "help": "which fused models to keep: none, the best of each pool, or all"},
     ),
     ("tracking-uri", {"metavar": "URI", "help": "MLflow store (default: MLFLOW_TRACKING_URI, else mlruns/mlflow.db)"}),
+    ("update-baseline", {"action": "store_true", "help": "make what the cases measure now their baselines"}),
+    ("baselines", {"metavar": "DIR", "help": "where baselines lie (default: bench/baselines)"}),
 )
 _WHERE_FREE: tuple[tuple[str, dict[str, Any]], ...] = (
     (
@@ -77,6 +82,7 @@ _WHERE_FREE: tuple[tuple[str, dict[str, Any]], ...] = (
     ("device", {"default": "cpu", "help": "where models are fused and evaluated (default: cpu)"}),
     ("seed", {"type": int, "help": "seed of every case whose method is random (default: its YAML's, 0)"}),
     ("resume", {"action": "store_true", "help": "reuse finished runs with the same fingerprint"}),
+    ("baseline", {"action": "store_true", "help": "fail each case that is not as good as its stored baseline"}),
     ("plugin", {"action": "append", "metavar": "MODULES", "help": "modules that hold your own algorithms or pools"}),
 )
 
@@ -117,7 +123,7 @@ def read(config: pytest.Config) -> Options:
     def many(name: str) -> tuple[str, ...]:
         return split_names(config.getoption(_dest(name), None) or (), option=f"--{name}")
 
-    folder = config.getoption(_dest("config_path"), None)
+    folder, stored = config.getoption(_dest("config_path"), None), config.getoption(_dest("baselines"), None)
     overrides = tuple(config.getoption(_dest("override"), None) or ())
     for override in overrides:
         key, equals, value = override.partition("=")
@@ -138,6 +144,9 @@ def read(config: pytest.Config) -> Options:
         tracking_uri=config.getoption(_dest("tracking-uri"), None),
         config_dir=Path(config.invocation_params.dir, folder) if folder else None,
         plugins=many("plugin"),
+        baseline=bool(config.getoption(_dest("baseline"), False)),
+        update_baseline=bool(config.getoption(_dest("update-baseline"), False)),
+        baselines=Path(config.invocation_params.dir, stored) if stored else None,
     )
 
 

@@ -16,7 +16,10 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+import numpy as np
+
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.metrics.packing import unpack
 from fusion_bench.metrics.predictions import Predictions
 from fusion_bench.tracking.location import StoreLocation
 from fusion_bench.tracking.rows import Row, read_rows
@@ -74,6 +77,17 @@ class Record:
     def commit(self) -> str:
         """The commit it ran at, with ``+`` where the checkout had changes; empty for an installed package."""
         return self.tags.get("commit", "")
+
+    def correct(self) -> dict[str, np.ndarray]:
+        """Which examples were right, bool ``(n,)`` by task: from the report where it says so, else from the artifact.
+
+        Raises:
+            FusionBenchError: as `predictions`.
+        """
+        outcomes = self.result.get("outcomes", {})
+        if set(outcomes) >= set(self.tasks):
+            return {task: unpack(outcomes[task]["correct"], outcomes[task]["n"]) for task in self.tasks}
+        return {task: found.correct for task, found in self.predictions().items()}
 
     def predictions(self) -> dict[str, Predictions]:
         """Every evaluated example, by task.
@@ -184,7 +198,8 @@ def _record(row: Row, location: StoreLocation) -> Record | str:
     if flaw:
         return flaw
     started = datetime.fromtimestamp(row.started / 1000, tz=timezone.utc)
-    return Record(row.run_id, row.experiment, started, result, row.data, row.tags, fetch)
+    data = {task: row.data[task] for task in result["tasks"] if task in row.data}
+    return Record(row.run_id, row.experiment, started, result, data, row.tags, fetch)
 
 
 def _flaw(result: Any) -> str | None:

@@ -1,0 +1,225 @@
+"""Whether a case is as good as its baseline: pure arithmetic on two stored results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fusion_bench.regression.baseline import Baseline
+from fusion_bench.regression.changes import changed_data, changes, same_environment
+from fusion_bench.regression.diagnosis import diagnose
+from fusion_bench.regression.settings import Settings
+
+MEAN = "mean"
+FAILING = ("incomparable", "worse", "changed", "costlier")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing the gate saw.
+
+    Attributes:
+        kind: "incomparable", "worse", "changed", "costlier"; or "better", which fails nothing.
+        task: the task, "mean", or None where it is about the case as a whole.
+        text: for a person, with figures.
+    """
+
+    kind: str
+    task: str | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says of one case.
+
+    Attributes:
+        status: the gravest kind of the findings, or "as before", or "new" where there is no baseline.
+        diagnosis: where to look first.
+        changes: what is not the same as when the baseline was made.
+    """
+
+    case: str
+    status: str
+    findings: tuple[Finding, ...] = ()
+    diagnosis: str = ""
+    changes: tuple[str, ...] = ()
+    baseline: str = ""
+    differences: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def fails(self) -> bool:
+        """Whether the case does not pass."""
+        return self.status in FAILING
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Verdict:
+        """Read what `to_dict` wrote.
+
+        Example:
+            >>> verdict = Verdict("ties-p-t", "changed", (Finding("changed", "mnist", "3 of 9"),))
+            >>> Verdict.from_dict(verdict.to_dict()) == verdict
+            True
+        """
+        findings = tuple(Finding(**found) for found in content["findings"])
+        return cls(**{**content, "findings": findings, "changes": tuple(content["changes"])})
+
+
+def judge(baseline: Baseline, now: Baseline, settings: Settings, *, cases: int = 1) -> Verdict:
+    """Hold a result against its baseline.
+
+    A case fails when its data are not the baseline's; when it is significantly worse on a task or in the mean; when it
+    lost more than a tolerance; when it is deterministic and changed where it must not; or when it costs more.
+
+    The tests are one-sided and exact: McNemar's per task, the sign-flip test of the mean over tasks. Their p-values are
+    corrected by Holm within the case and by the number of cases (Bonferroni), so that a verdict stands when its own
+    case is done and yet a night in which nothing changed fails anything with probability ≤ ``settings.level``; half of
+    the level is for the tests, half for what rounding may turn.
+
+    Args:
+        baseline, now: of the same case; ``now`` is a result made into a baseline (`from_result`).
+        cases: how many cases are judged together.
+    """
+    since = tuple(changes(baseline, now))
+    mark = f"{baseline.date}, {baseline.commit[:9] or 'no commit'}"
+    others = changed_data(baseline, now)
+    missing = [task for task in baseline.tasks if task not in now.outcomes]
+    findings = [Finding("incomparable", task, "its examples are not the baseline's") for task in others]
+    findings += [Finding("incomparable", task, "it was not evaluated") for task in missing]
+    common = [
+        task
+        for task in baseline.tasks
+        if task not in missing and baseline.outcomes[task]["n"] == now.outcomes[task]["n"] and task not in others
+    ]
+    old, new = ({task: b.correct(task) for task in common} for b in (baseline, now))
+    differences = {task: float(new[task].mean() - old[task].mean()) for task in common}
+    if common:
+        differences[MEAN] = float(np.mean(list(differences.values())))
+        findings += _worse(old, new, settings, cases)
+        if baseline.deterministic and now.deterministic:
+            findings += _changed(baseline, now, old, new, settings, cases)
+    findings += _costlier(baseline, now, settings)
+    kinds = {finding.kind for finding in findings}
+    status = next((kind for kind in (*FAILING, "better") if kind in kinds), "as before")
+    diagnosis = diagnose(baseline, now) if kinds & set(FAILING) - {"costlier"} else ""
+    return Verdict(now.id, status, tuple(findings), diagnosis, since, mark, differences)
+
+
+def _worse(
+    old: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray], settings: Settings, cases: int
+) -> list[Finding]:
+    """Tasks, and the mean, that lost significantly or beyond a tolerance; or gained significantly."""
+    from fusion_bench.metrics.mcnemar import mcnemar_tests
+    from fusion_bench.metrics.multiplicity import holm
+    from fusion_bench.metrics.paired import paired_difference
+
+    corrected, flips = {}, mcnemar_tests(new, old)
+    whole = paired_difference(new, old)
+    for way in ("less", "greater"):
+        tests = mcnemar_tests(new, old, alternative=way)
+        mean = paired_difference(new, old, alternative=way).p_value
+        corrected[way] = holm({MEAN: mean, **{task: test.p_value for task, test in tests.items()}})
+    findings = []
+    for name in (MEAN, *old):
+        interval = whole if name == MEAN else paired_difference({name: new[name]}, {name: old[name]})
+        before = np.mean([v.mean() for v in old.values()]) if name == MEAN else old[name].mean()
+        counts = "" if name == MEAN else f", lost {flips[name].lost}, gained {flips[name].gained}"
+        span = f"[{100 * interval.low:+.2f}, {100 * interval.high:+.2f}]"
+        moved = f"{100 * before:.2f} → {100 * (before + interval.difference):.2f} %"
+        text = f"{moved}, {100 * interval.difference:+.2f} {span} points{counts}"
+        tolerance = settings.mean_tolerance if name == MEAN else settings.task_tolerance
+        p_lost, p_gained = (min(1.0, corrected[way][name] * cases) for way in ("less", "greater"))
+        if p_lost <= settings.level / 2:
+            findings.append(Finding("worse", name, f"{text}, p = {p_lost:.2g} corrected"))
+        elif interval.difference < -tolerance:
+            findings.append(Finding("worse", name, f"{text}, beyond the tolerance of {100 * tolerance:g}"))
+        elif p_gained <= settings.level / 2:
+            findings.append(Finding("better", name, f"{text}, p = {p_gained:.2g} corrected"))
+    return findings
+
+
+def _changed(
+    baseline: Baseline,
+    now: Baseline,
+    old: Mapping[str, np.ndarray],
+    new: Mapping[str, np.ndarray],
+    settings: Settings,
+    cases: int,
+) -> list[Finding]:
+    """Tasks of a deterministic case whose predictions moved more than this environment allows."""
+    here = same_environment(baseline, now)
+    findings = []
+    for task in old:
+        n, turned = len(old[task]), int((old[task] != new[task]).sum())
+        same = baseline.outcomes[task]["predictions"] == now.outcomes[task]["predictions"]
+        bound = 0 if here else rounding_bound(n, settings.rounding, settings.level / 2 / (cases * len(old)))
+        if same and not turned:
+            continue
+        if here or turned > bound:
+            way = "though machine and versions are the same" if here else f"rounding may turn {bound}"
+            what = (
+                f"{turned} of {n} examples turned right or wrong" if turned else "wrong answers became other wrong ones"
+            )
+            if same:
+                what += ", with the same predictions: the labels are others"
+            findings.append(Finding("changed", task, f"{what}, {way}"))
+    return findings
+
+
+def rounding_bound(n: int, share: float, tail: float) -> int:
+    """The smallest k with P(Bin(n, share) > k) ≤ tail: more than so many of n examples are not turned by rounding.
+
+    Example:
+        >>> rounding_bound(2000, 0.001, 1e-5), rounding_bound(2000, 0.0, 1e-5)
+        (11, 0)
+    """
+    from scipy.special import bdtrc
+
+    k = np.arange(n + 1, dtype=np.float64)
+    return int(np.argmax(bdtrc(k, n, share) <= tail))
+
+
+def _costlier(baseline: Baseline, now: Baseline, settings: Settings) -> list[Finding]:
+    """Fusion that takes much longer, or much more memory."""
+    old, new = baseline.costs, now.costs
+    findings = []
+    if {"fusion_ratio", "fusion_seconds"} <= old.keys() & new.keys():
+        ratio = new["fusion_ratio"] / max(old["fusion_ratio"], 1e-12)
+        # a machine twice as slow takes twice the seconds and the same ratio
+        if new["fusion_seconds"] > settings.fusion_seconds and ratio > settings.fusion_ratio:
+            seconds = f"{new['fusion_seconds']:.2f} s, {new['fusion_ratio']:.0f} times the calibration kernel"
+            findings.append(
+                Finding("costlier", None, f"fusion took {seconds}; the baseline {old['fusion_ratio']:.0f} times")
+            )
+    if "fusion_memory_mb" in old and "fusion_memory_mb" in new:
+        allowed = settings.memory_ratio * old["fusion_memory_mb"] + settings.memory_mb
+        if new["fusion_memory_mb"] > allowed:
+            findings.append(
+                Finding(
+                    "costlier",
+                    None,
+                    f"fusion took {new['fusion_memory_mb']:.0f} MB; the baseline {old['fusion_memory_mb']:.0f}, "
+                    f"allowed {allowed:.0f}",
+                )
+            )
+    return findings
+
+
+def message(verdict: Verdict, *, width: int = 12, most: int = 6) -> str:
+    """A failing verdict as a person reads it, in a test's failure and in a job's summary."""
+    how = {"worse": "is worse than", "changed": "is not what it was in", "costlier": "costs more than"}
+    head = f"{verdict.case} {how.get(verdict.status, 'cannot be held against')} its baseline ({verdict.baseline})"
+    shown: Sequence[Finding] = [f for f in verdict.findings if f.kind in FAILING]
+    lines = [f"  {f.kind if f.task is None else f.task:<{width}} {f.text}" for f in shown[:most]]
+    lines += [f"  and {len(shown) - most} more"] if len(shown) > most else []
+    lines += [f"look at: {verdict.diagnosis}"] if verdict.diagnosis else []
+    lines += ["since the baseline:", *(f"  {line}" for line in verdict.changes)] if verdict.changes else []
+    lines += [f'if it is right: fusion_bench baseline accept "{verdict.case}" --because "…"']
+    return "\n".join([head, *lines])

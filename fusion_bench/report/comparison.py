@@ -1,0 +1,169 @@
+"""Two runs, or two sets of runs, on the same examples: differences with intervals and tests. Pure, no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fusion_bench.errors import FusionBenchError
+
+if TYPE_CHECKING:
+    from fusion_bench.metrics.paired import PairedDifference
+
+MEAN = "mean"
+Outcomes = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One task of two runs, the mean over tasks, or one case of two sets.
+
+    ``first`` and ``second`` are accuracies, ``difference`` = first − second with its 95 % interval, all in [-1, 1];
+    ``gained`` and ``lost`` count the examples that only the first, only the second has right (None for a mean);
+    ``p_value`` is corrected by Holm over the lines it stands among.
+    """
+
+    name: str
+    first: float
+    second: float
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    gained: int | None = None
+    lost: int | None = None
+
+    def is_significant(self, level: float = 0.05) -> bool:
+        """Whether the two differ, at a level that holds for all lines together."""
+        return self.p_value <= level
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Lines with what they rest on.
+
+    Attributes:
+        examples: how many each line of the mean rests on.
+        clustered: tasks whose examples were counted by the source they share.
+        notes: what was left out, and why.
+    """
+
+    lines: tuple[Line, ...]
+    examples: int
+    clustered: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        from dataclasses import asdict
+
+        return asdict(self)
+
+
+def common_tasks(
+    first: Mapping[str, str], second: Mapping[str, str], *, names: tuple[str, str] = ("the first", "the second")
+) -> tuple[list[str], list[str]]:
+    """The tasks that two runs evaluated on the same examples, and a note for each other one.
+
+    Args:
+        first, second: digest of the examples, by task.
+
+    Raises:
+        FusionBenchError: no task in common.
+
+    Example:
+        >>> common_tasks({"a": "1", "b": "2"}, {"a": "1", "b": "3"})
+        (['a'], ['b: left out, the two were evaluated on other examples'])
+    """
+    shared = [task for task in first if task in second and first[task] == second[task]]
+    notes = []
+    for task in dict.fromkeys([*first, *second]):
+        if task in shared:
+            continue
+        whose = [name for name, data in zip(names, (first, second), strict=True) if task not in data]
+        why = f"{whose[0]} has not evaluated it" if whose else "the two were evaluated on other examples"
+        notes.append(f"{task}: left out, {why}")
+    if not shared:
+        raise FusionBenchError(
+            f"{names[0]} and {names[1]} share no task with the same examples: they cannot be compared",
+            hint="; ".join(notes[:4]) or "neither says what it was evaluated on",
+        )
+    return shared, notes
+
+
+def compare_runs(
+    first: Outcomes, second: Outcomes, *, clusters: Mapping[str, np.ndarray] | None = None, notes: Sequence[str] = ()
+) -> Comparison:
+    """Every task of two runs and their mean over tasks.
+
+    Per task McNemar's exact test, or where the examples share sources the sign-flip test over sources; for the mean the
+    sign-flip test; all corrected together by Holm.
+
+    Args:
+        first, second: which examples each has right, bool ``(n,)`` by task, in the same order.
+        clusters: which source each example comes from, by task; tasks left out have examples that stand alone.
+
+    Example:
+        >>> a, b = {"t": np.array([1, 1, 1, 0] * 50, bool)}, {"t": np.array([1, 0, 1, 0] * 50, bool)}
+        >>> task, mean = compare_runs(a, b).lines
+        >>> task.gained, task.lost, task.difference, task.is_significant()
+        (50, 0, 0.25, True)
+    """
+    from fusion_bench.metrics.multiplicity import holm
+    from fusion_bench.metrics.paired import paired_difference
+
+    clusters = {task: labels for task, labels in (clusters or {}).items() if task in first and _shares(labels)}
+    found = {}
+    for task in first:
+        of = {task: clusters[task]} if task in clusters else None
+        found[task] = paired_difference({task: first[task]}, {task: second[task]}, clusters=of)
+    found[MEAN] = paired_difference(first, second, clusters=clusters or None)
+    corrected = holm({name: difference.p_value for name, difference in found.items()})
+    lines = []
+    for name, difference in found.items():
+        if name == MEAN:
+            lines.append(_line(name, (_mean(first), _mean(second)), difference, corrected[name]))
+            continue
+        gained, lost = int((first[name] & ~second[name]).sum()), int((~first[name] & second[name]).sum())
+        accuracies = (float(first[name].mean()), float(second[name].mean()))
+        lines.append(_line(name, accuracies, difference, corrected[name], gained, lost))
+    return Comparison(tuple(lines), sum(map(len, first.values())), tuple(clusters), tuple(notes))
+
+
+def compare_sets(pairs: Mapping[str, tuple[Outcomes, Outcomes]], *, notes: Sequence[str] = ()) -> Comparison:
+    """The mean over tasks of each case of two sets (sessions, commits), corrected by Holm over the cases."""
+    from fusion_bench.metrics.multiplicity import holm
+    from fusion_bench.metrics.paired import paired_difference
+
+    found = {name: paired_difference(first, second) for name, (first, second) in pairs.items()}
+    corrected = holm({name: difference.p_value for name, difference in found.items()})
+    lines = [
+        _line(name, (_mean(pairs[name][0]), _mean(pairs[name][1])), difference, corrected[name])
+        for name, difference in found.items()
+    ]
+    examples = max((sum(map(len, first.values())) for first, _ in pairs.values()), default=0)
+    return Comparison(tuple(lines), examples, (), tuple(notes))
+
+
+def _line(
+    name: str,
+    accuracies: tuple[float, float],
+    found: PairedDifference,
+    p_value: float,
+    gained: int | None = None,
+    lost: int | None = None,
+) -> Line:
+    return Line(name, *accuracies, found.difference, found.low, found.high, p_value, gained, lost)
+
+
+def _mean(outcomes: Outcomes) -> float:
+    return float(np.mean([values.mean() for values in outcomes.values()]))
+
+
+def _shares(labels: np.ndarray) -> bool:
+    """Whether any two examples come from one source, and not all from the same."""
+    distinct = len(np.unique(labels.astype(str)))
+    return 1 < distinct < len(labels)

@@ -1,0 +1,135 @@
+"""Results as pandas frames, tidy: for notebooks and for questions that no command asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from fusion_bench.errors import unknown_name
+from fusion_bench.tracking.location import locate_store
+from fusion_bench.tracking.records import Record, latest, read_records
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PER = ("task", "run", "example")
+
+
+def results(
+    *,
+    per: Literal["task", "run", "example"] = "task",
+    experiments: Sequence[str] | None = None,
+    where: str = "",
+    newest: bool = True,
+    tracking_uri: str | None = None,
+) -> pd.DataFrame:
+    """The finished runs of the store as a frame, newest first; notes on the others in ``frame.attrs["notes"]``.
+
+    Columns of every frame: ``run_id``, ``experiment``, ``modelpool``, ``taskpool``, ``case``, ``algorithm``, ``label``
+    (algorithm and what was changed), ``kind``, ``data_access``, ``seed``, ``started`` (UTC), ``session``, ``commit``,
+    ``fingerprint``. Then, all shares in [0, 1]:
+
+    - ``per="task"``, one row per task and run: ``task``, ``n``, ``accuracy``, ``low``, ``high`` (95 %, Wilson),
+      ``loss`` (nats), ``calibration_error``, ``normalized`` (over the expert), ``base`` and ``expert`` (accuracy of the
+      base model and of the task's expert on the same examples).
+    - ``per="run"``, one row a run: ``accuracy``, ``low``, ``high`` (95 % interval of the mean over tasks, the tasks
+      fixed), ``normalized``, ``loss``, and a column for each cost (``fusion_seconds``, ``peak_memory_mb``, …).
+    - ``per="example"``, one row per run, task and example: ``task``, ``index``, ``label_index``, ``prediction``,
+      ``correct``, ``confidence``, ``loss``, ``cluster``. Long: sixteen runs of eight tasks are 160,000 rows.
+
+    Args:
+        experiments: names, ``<modelpool>/<taskpool>``; all where None.
+        where: an MLflow filter, such as ``params.algorithm = 'ties'``.
+        newest: only the newest run of each case; False for all, as a history wants them.
+        tracking_uri: the store; by default as everywhere, ``mlruns/mlflow.db`` of the project.
+
+    Raises:
+        FusionBenchError: no such store or experiment, or a filter that is not understood.
+    """
+    import pandas as pd
+
+    if per not in PER:
+        raise unknown_name("per", per, PER)
+    records, notes = read_records(locate_store(tracking_uri), experiments=experiments, where=where)
+    if newest:
+        records = latest(records)
+    rows = {"task": _tasks, "run": _run, "example": None}[per]
+    if rows is None:
+        parts = [part for record in records for part in _examples(record)]
+        frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    else:
+        frame = pd.DataFrame([{**_about(record), **row} for record in records for row in rows(record)])
+    frame.attrs["notes"] = notes
+    return frame
+
+
+def _about(record: Record) -> dict[str, Any]:
+    case = record.result["case"]
+    return {
+        "run_id": record.run_id,
+        "experiment": record.experiment,
+        "modelpool": case["modelpool"],
+        "taskpool": case["taskpool"],
+        "case": record.case_id,
+        "algorithm": case["algorithm"],
+        "label": record.label,
+        "kind": record.result["kind"],
+        "data_access": ", ".join(record.result.get("data_access", ())),
+        "seed": case.get("seed"),
+        "started": record.started,
+        "session": record.session,
+        "commit": record.commit,
+        "fingerprint": record.result.get("fingerprint", ""),
+    }
+
+
+def _tasks(record: Record) -> Iterator[dict[str, Any]]:
+    from fusion_bench.metrics.intervals import wilson_interval
+
+    metrics: Mapping[str, float] = record.result["metrics"]
+    references = record.result.get("references", {})
+    correct = record.correct()
+    for task in record.tasks:
+        low, high = wilson_interval(int(correct[task].sum()), len(correct[task]))
+        yield {
+            "task": task,
+            "n": len(correct[task]),
+            "accuracy": metrics[f"accuracy/{task}"],
+            "low": low,
+            "high": high,
+            "loss": metrics.get(f"loss/{task}"),
+            "calibration_error": metrics.get(f"calibration_error/{task}"),
+            "normalized": metrics.get(f"normalized/{task}"),
+            "base": references.get("pretrained", {}).get(task),
+            "expert": references.get("experts", {}).get(task),
+        }
+
+
+def _run(record: Record) -> Iterator[dict[str, Any]]:
+    metrics: Mapping[str, float] = record.result["metrics"]
+    low, high = record.result.get("interval") or (None, None)
+    yield {
+        "accuracy": metrics["accuracy/mean"],
+        "low": low,
+        "high": high,
+        "normalized": metrics.get("normalized/mean"),
+        "loss": metrics.get("loss/mean"),
+        **{name.removeprefix("cost/"): value for name, value in metrics.items() if name.startswith("cost/")},
+    }
+
+
+def _examples(record: Record) -> Iterator[pd.DataFrame]:
+    import pandas as pd
+
+    for task, found in record.predictions().items():
+        columns = {
+            "task": task,
+            "index": found.index,
+            "label_index": found.label,
+            "prediction": found.prediction,
+            "correct": found.correct,
+            "confidence": found.confidence,
+            "loss": found.loss,
+            "cluster": found.cluster,
+        }
+        yield pd.DataFrame({**_about(record), **columns})
