@@ -20,6 +20,7 @@ class CaseResult:
         search: what was tried on the validation split: ``{"scaling": [[value, mean accuracy], …]}``.
         outcomes: per task ``n`` examples, ``correct`` (one bit an example, `metrics.packing.pack`) and
             ``predictions`` (their digest).
+        reference_outcomes: the same of ``pretrained`` and ``experts``.
         data: digest of the evaluated examples, by task.
         deterministic: whether the same inputs give the same predictions, to the last, on one machine.
     """
@@ -36,6 +37,7 @@ class CaseResult:
     references: dict[str, dict[str, float]] = field(default_factory=dict)
     search: dict[str, Any] = field(default_factory=dict)
     outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    reference_outcomes: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     data: dict[str, str] = field(default_factory=dict)
     deterministic: bool = True
     run_id: str | None = None

@@ -152,10 +152,8 @@ def _compute(
             for name, found in (("pretrained", base), ("experts", experts))
         },
         search=search.to_dict() if search else {},
-        outcomes={
-            task: {"n": len(p.label), "correct": pack(p.correct), "predictions": p.digest}
-            for task, p in predictions.items()
-        },
+        outcomes=outcomes(predictions),
+        reference_outcomes={"pretrained": outcomes(base), "experts": outcomes(experts)},
         data={task: adapters[task].data_hash("test") for task in predictions},
         deterministic=algorithm.deterministic,
         run_id=run_id,
@@ -163,15 +161,23 @@ def _compute(
     return result, model, predictions
 
 
+def outcomes(predictions: Mapping[str, Predictions]) -> dict[str, dict[str, Any]]:
+    """Per task how many examples, which were right, and a digest of what was predicted."""
+    return {
+        task: {"n": len(p.label), "correct": pack(p.correct), "predictions": p.digest}
+        for task, p in predictions.items()
+    }
+
+
 def fuse(algorithm: Algorithm, pool: ModelPool, progress: Progress = silent) -> tuple[nn.Module, dict[str, float]]:
-    """The fused model and what it took: seconds, seconds over those of the calibration kernel, memory."""
+    """The fused model and what it took: seconds, processor seconds over the calibration kernel's, memory."""
     with PeakMemory(private=True) as memory:
-        start = time.perf_counter()
+        start, worked = time.perf_counter(), time.process_time()
         model = algorithm.run(pool, progress=progress)
-        seconds = time.perf_counter() - start
+        seconds, worked = time.perf_counter() - start, time.process_time() - worked
     return model, {
         "cost/fusion_seconds": seconds,
-        "cost/fusion_ratio": seconds / calibrate(),
+        "cost/fusion_ratio": worked / calibrate(),
         "cost/fusion_memory_mb": (memory.peak - memory.start) / 1e6,
     }
 

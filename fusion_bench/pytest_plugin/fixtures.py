@@ -46,15 +46,19 @@ def tracked_run(case: Case, fusion_session: Session, request: pytest.FixtureRequ
     With ``--baseline`` it fails where the result is not as good as the case's baseline.
     """
     from fusion_bench import cases
-    from fusion_bench.cases.run import fuse_again
     from fusion_bench.pytest_plugin import gate, results
     from fusion_bench.pytest_plugin.progress import progress_of
+
+    def again(result: CaseResult) -> dict[str, float]:
+        from fusion_bench.cases.run import fuse_again
+
+        return fuse_again(case, fusion_session, result)
 
     def run() -> CaseResult:
         __tracebackhide__ = True
         result = cases.run_case(case, fusion_session, progress_of(request.node))
         results.attach(request.node, result.to_dict())
-        gate.check(request.node, case, result, lambda: fuse_again(case, fusion_session, result))
+        gate.check(request.node, result, again)
         return result
 
     return run

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PLUGIN_NAME = "fusion_bench.gate"
 _PROPERTY = "fusion_bench_verdict"
-_AGAIN = 2  # a fusion that seemed slow is timed so many times more; its fastest counts
+_AGAIN = 3  # a fusion that seemed slow is timed so many times more; its fastest counts
 
 
 def plugin(config: pytest.Config) -> object:
@@ -37,7 +37,7 @@ class _Gate:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self.cases: list[Case] = []
-        self._seen: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        self.seen: list[tuple[dict[str, Any], dict[str, Any]]] = []
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.cases = list(dict.fromkeys(case for case in map(case_of, session.items) if case is not None))
@@ -46,19 +46,34 @@ class _Gate:
         if report.when == "call":
             result, verdict = result_of(report), verdict_of(report)
             if result is not None and verdict is not None:
-                self._seen.append((result, verdict))
+                self.seen.append((result, verdict))
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         options = command_line.read(self._config)
-        if not self._seen or not (options.baseline or options.update_baseline):
+        if not self.seen or not (options.baseline or options.update_baseline):
             return
         from fusion_bench.regression.summary import summary_lines
 
         terminalreporter.write_sep("=", "baselines")
         folder, root = baseline_folder(self._config), self._config.rootpath
-        for line in summary_lines(self._seen, folder, root, updating=options.update_baseline):
+        for line in summary_lines(self.seen, folder, root, updating=options.update_baseline):
             terminalreporter.write_line(line)
+
+
+def markdown(config: pytest.Config) -> list[str]:
+    """The verdicts of the session for a job's summary: failures in full, then what to do; nothing without a gate."""
+    gate: Any = config.pluginmanager.get_plugin(PLUGIN_NAME)
+    if not gate.seen or not command_line.read(config).baseline:
+        return []
+    from fusion_bench.regression import Verdict, message
+    from fusion_bench.regression.summary import summary_lines
+
+    verdicts = [Verdict.from_dict(verdict) for _, verdict in gate.seen]
+    failing = [f"```\n{message(verdict)}\n```" for verdict in verdicts if verdict.fails]
+    head = f"## {len(failing)} of {len(verdicts)} cases fail" if failing else f"## All {len(verdicts)} cases hold"
+    lines = summary_lines(gate.seen, baseline_folder(config), config.rootpath)
+    return [head, "", *failing, "```", *lines, "```", ""]
 
 
 def baseline_folder(config: pytest.Config) -> Path:
@@ -67,7 +82,10 @@ def baseline_folder(config: pytest.Config) -> Path:
     return given if given is not None else config.rootpath / "bench" / "baselines"
 
 
-def check(item: pytest.Item, case: Case, result: CaseResult, again: Callable[[], dict[str, float]]) -> None:
+Again = Callable[["CaseResult"], dict[str, float]]
+
+
+def check(item: pytest.Item, result: CaseResult, again: Again) -> None:
     """Hold a result against its baseline, or make it the baseline, as the options say.
 
     Args:
@@ -113,7 +131,7 @@ def _with_history(now: Any, old: Any) -> Any:
     return dataclasses.replace(now, accepted=old.accepted)
 
 
-def _judged(folder: Path, cases: list[Case], result: CaseResult, again: Callable[[], dict[str, float]]) -> Verdict:
+def _judged(folder: Path, cases: list[Case], result: CaseResult, again: Again) -> Verdict:
     from fusion_bench.regression import Verdict, from_result, judge, path_of, read_settings
     from fusion_bench.regression.baseline import read
 
@@ -127,7 +145,7 @@ def _judged(folder: Path, cases: list[Case], result: CaseResult, again: Callable
     for _ in range(_AGAIN):
         if not any(finding.kind == "costlier" for finding in verdict.findings):
             break
-        costs = again()
+        costs = again(result)
         better = {name: min(value, content["metrics"][name]) for name, value in costs.items()}
         content = {**content, "metrics": {**content["metrics"], **better}}
         verdict = judge(baseline, from_result(content, date=today()), settings, cases=max(1, together))

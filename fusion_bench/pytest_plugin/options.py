@@ -44,6 +44,7 @@ class Options:
     baseline: bool = False
     update_baseline: bool = False
     baselines: Path | None = None
+    markdown: Path | None = None
 
     @property
     def chosen(self) -> bool:
@@ -83,6 +84,7 @@ _WHERE_FREE: tuple[tuple[str, dict[str, Any]], ...] = (
     ("seed", {"type": int, "help": "seed of every case whose method is random (default: its YAML's, 0)"}),
     ("resume", {"action": "store_true", "help": "reuse finished runs with the same fingerprint"}),
     ("baseline", {"action": "store_true", "help": "fail each case that is not as good as its stored baseline"}),
+    ("markdown", {"metavar": "FILE", "help": "write leaderboards and verdicts there, as a job's summary"}),
     ("plugin", {"action": "append", "metavar": "MODULES", "help": "modules that hold your own algorithms or pools"}),
 )
 
@@ -123,7 +125,10 @@ def read(config: pytest.Config) -> Options:
     def many(name: str) -> tuple[str, ...]:
         return split_names(config.getoption(_dest(name), None) or (), option=f"--{name}")
 
-    folder, stored = config.getoption(_dest("config_path"), None), config.getoption(_dest("baselines"), None)
+    def path(name: str) -> Path | None:
+        given = config.getoption(_dest(name), None)
+        return Path(config.invocation_params.dir, given) if given else None
+
     overrides = tuple(config.getoption(_dest("override"), None) or ())
     for override in overrides:
         key, equals, value = override.partition("=")
@@ -142,11 +147,12 @@ def read(config: pytest.Config) -> Options:
         resume=bool(config.getoption(_dest("resume"), False)),
         save_models=config.getoption(_dest("save-models"), None),
         tracking_uri=config.getoption(_dest("tracking-uri"), None),
-        config_dir=Path(config.invocation_params.dir, folder) if folder else None,
+        config_dir=path("config_path"),
         plugins=many("plugin"),
         baseline=bool(config.getoption(_dest("baseline"), False)),
         update_baseline=bool(config.getoption(_dest("update-baseline"), False)),
-        baselines=Path(config.invocation_params.dir, stored) if stored else None,
+        baselines=path("baselines"),
+        markdown=path("markdown"),
     )
 
 

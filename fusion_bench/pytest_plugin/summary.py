@@ -49,6 +49,7 @@ class _Summary:
         if self._results and terminalreporter.verbosity >= -1:
             terminalreporter.ensure_newline()
             write_leaderboards(terminalreporter, self._results)
+            write_markdown(self._config, self._results)
             write_links(terminalreporter, self._config, self._results)
         elif self._deselected and not self._selected:
             self._suggest(terminalreporter)
@@ -88,6 +89,23 @@ def write_leaderboards(terminalreporter: Any, found: list[dict[str, Any]]) -> No
     terminalreporter.write_sep("=", "leaderboard")
     for board in leaderboards(found):
         console.print(render(board, width=writer.fullwidth, console=console))
+
+
+def write_markdown(config: pytest.Config, found: list[dict[str, Any]]) -> None:
+    """The leaderboards, and what the gate says, into the file that ``--markdown`` names."""
+    from fusion_bench.pytest_plugin import gate
+    from fusion_bench.pytest_plugin import options as command_line
+    from fusion_bench.report import leaderboards, to_markdown
+
+    path = command_line.read(config).markdown
+    if path is None:
+        return
+    parts = [f"## {board.title}\n\n{to_markdown(board)}" for board in leaderboards(found)]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join([*gate.markdown(config), *parts]), encoding="utf-8")
+    except OSError as error:
+        raise pytest.UsageError(f"fusion_bench: cannot write {path}: {error.strerror}") from error
 
 
 def write_links(terminalreporter: Any, config: pytest.Config, found: list[dict[str, Any]]) -> None:

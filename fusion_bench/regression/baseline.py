@@ -33,7 +33,8 @@ class Baseline:
         case: its id, and what it consists of.
         accuracy: fractions, per task and ``mean``.
         outcomes: per task ``n``, ``correct`` (packed) and ``predictions`` (digest).
-        references: accuracy per task of the base model and the experts, measured along with it.
+        references: accuracy per task of the base model and the experts, measured along with it, and
+            ``reference_outcomes`` which examples those had right.
         data: digest of the examples, by task.
         costs: ``fusion_ratio`` (to the calibration kernel), ``fusion_seconds``, ``fusion_memory_mb``.
         accepted: who said, when, why, that a change is right: date, commit, because, mean before.
@@ -45,6 +46,7 @@ class Baseline:
     accuracy: dict[str, float]
     outcomes: dict[str, dict[str, Any]]
     references: dict[str, dict[str, float]]
+    reference_outcomes: dict[str, dict[str, dict[str, Any]]]
     data: dict[str, str]
     costs: dict[str, float]
     config: dict[str, Any]
@@ -102,6 +104,7 @@ def from_result(result: Mapping[str, Any], *, date: str, accepted: list[dict[str
             name: {task: round(value, _DIGITS) for task, value in values.items()}
             for name, values in result.get("references", {}).items()
         },
+        reference_outcomes=result.get("reference_outcomes", {}),
         data=dict(result.get("data", {})),
         costs={name: float(f"{metrics[f'cost/{name}']:.4g}") for name in names if f"cost/{name}" in metrics},
         config=result["config"],
@@ -173,7 +176,7 @@ def write(folder: Path, baseline: Baseline) -> Path:
 
 def same_measurement(first: Baseline, second: Baseline) -> bool:
     """Whether two differ in nothing but seconds and commits: then the older file can stay as it is."""
-    names = ("outcomes", "references", "data", "config", "versions", "machine", "deterministic")
+    names = ("outcomes", "reference_outcomes", "data", "config", "versions", "machine", "deterministic")
     return all(getattr(first, name) == getattr(second, name) for name in names)
 
 

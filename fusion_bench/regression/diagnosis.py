@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
+import numpy as np
+
+from fusion_bench.metrics.packing import unpack
 from fusion_bench.regression.baseline import Baseline
-from fusion_bench.regression.changes import changed_data, differing
+from fusion_bench.regression.changes import changed_data, differing, same_environment
 
-#: Of one accuracy; what rounding moves is less.
-_MOVED = 0.005
+#: Chance that rounding alone moves a reference so far that it is taken for a change.
+_TAIL = 1e-4
 
 
-def diagnose(baseline: Baseline, now: Baseline) -> str:
+def diagnose(baseline: Baseline, now: Baseline, rounding: float) -> str:
     """The part of the system that explains most.
 
     Every case evaluates the base model and the experts, too, on the same examples. If they moved, the method is not
     what changed: base and experts on all tasks, the pictures' way into the model; on one task, that task's labels or
     prompts; the experts alone, their weights or which is whose.
+
+    Args:
+        rounding: share of predictions that another machine may turn; on the baseline's, a reference is still or moved.
     """
     data = changed_data(baseline, now)
     if data:
@@ -60,8 +66,32 @@ def common_cause(diagnoses: Sequence[str], cases: Sequence[str]) -> str:
     return ""
 
 
-def _moved(old: Mapping[str, float], new: Mapping[str, float]) -> list[str]:
-    return [task for task in old if task in new and abs(old[task] - new[task]) > _MOVED]
+def rounding_bound(n: int, share: float, tail: float) -> int:
+    """The smallest k with P(Bin(n, share) > k) ≤ tail: more than so many of n examples are not turned by rounding.
+
+    Example:
+        >>> rounding_bound(2000, 0.001, 1e-5), rounding_bound(2000, 0.0, 1e-5)
+        (11, 0)
+    """
+    from scipy.special import bdtrc
+
+    k = np.arange(n + 1, dtype=np.float64)
+    return int(np.argmax(bdtrc(k, n, share) <= tail))
+
+
+def _moved(baseline: Baseline, now: Baseline, name: str, rounding: float) -> list[str]:
+    """The tasks on which a reference predicts otherwise than it did, beyond rounding where that may be at work."""
+    old, new = baseline.reference_outcomes.get(name, {}), now.reference_outcomes.get(name, {})
+    here = same_environment(baseline, now)
+    found = []
+    for task in old:
+        if task not in new or old[task]["n"] != new[task]["n"] or old[task]["predictions"] == new[task]["predictions"]:
+            continue
+        n = old[task]["n"]
+        turned = int((unpack(old[task]["correct"], n) != unpack(new[task]["correct"], n)).sum())
+        if here or turned > rounding_bound(n, rounding, _TAIL):
+            found.append(task)
+    return found
 
 
 def _listed(names: Iterable[str], most: int = 4) -> str:

@@ -24,7 +24,8 @@ class Settings:
         task_tolerance, mean_tolerance: a loss of accuracy beyond this fails whatever the tests say. Fractions.
         rounding: share of predictions that other hardware or other versions may turn by rounding alone, in a case that
             is deterministic. On the same machine with the same versions nothing may change.
-        fusion_ratio: fusion may take so many times as long as in the baseline, both over the calibration kernel.
+        fusion_ratio: fusion may take so many times the processor seconds of the baseline, both in units of the
+            calibration kernel's.
         fusion_seconds: fusions shorter than this are not held to it: their time is noise.
         memory_ratio: fusion may need so many times the memory, and ``memory_mb`` on top of it.
     """

@@ -10,7 +10,7 @@ import numpy as np
 
 from fusion_bench.regression.baseline import Baseline
 from fusion_bench.regression.changes import changed_data, changes, same_environment
-from fusion_bench.regression.diagnosis import diagnose
+from fusion_bench.regression.diagnosis import diagnose, rounding_bound
 from fusion_bench.regression.settings import Settings
 
 MEAN = "mean"
@@ -80,8 +80,8 @@ def judge(baseline: Baseline, now: Baseline, settings: Settings, *, cases: int =
 
     The tests are one-sided and exact: McNemar's per task, the sign-flip test of the mean over tasks. Their p-values are
     corrected by Holm within the case and by the number of cases (Bonferroni), so that a verdict stands when its own
-    case is done and yet a night in which nothing changed fails anything with probability ≤ ``settings.level``; half of
-    the level is for the tests, half for what rounding may turn.
+    case is done and yet a night in which nothing changed fails anything with probability ≤ ``settings.level``. Where
+    rounding may turn predictions (a deterministic case on another machine), half of the level is for that.
 
     Args:
         baseline, now: of the same case; ``now`` is a result made into a baseline (`from_result`).
@@ -102,18 +102,23 @@ def judge(baseline: Baseline, now: Baseline, settings: Settings, *, cases: int =
     differences = {task: float(new[task].mean() - old[task].mean()) for task in common}
     if common:
         differences[MEAN] = float(np.mean(list(differences.values())))
-        findings += _worse(old, new, settings, cases)
-        if baseline.deterministic and now.deterministic:
-            findings += _changed(baseline, now, old, new, settings, cases)
+        fixed, here = baseline.deterministic and now.deterministic, same_environment(baseline, now)
+        level = settings.level / cases / (2 if fixed and not here else 1)
+        findings += _worse(old, new, settings, level)
+        if fixed:
+            bounds = {
+                task: 0 if here else rounding_bound(len(old[task]), settings.rounding, level / len(old)) for task in old
+            }
+            findings += _changed(baseline, now, bounds)
     findings += _costlier(baseline, now, settings)
     kinds = {finding.kind for finding in findings}
     status = next((kind for kind in (*FAILING, "better") if kind in kinds), "as before")
-    diagnosis = diagnose(baseline, now) if kinds & set(FAILING) - {"costlier"} else ""
+    diagnosis = diagnose(baseline, now, settings.rounding) if kinds & set(FAILING) - {"costlier"} else ""
     return Verdict(now.id, status, tuple(findings), diagnosis, since, mark, differences)
 
 
 def _worse(
-    old: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray], settings: Settings, cases: int
+    old: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray], settings: Settings, level: float
 ) -> list[Finding]:
     """Tasks, and the mean, that lost significantly or beyond a tolerance; or gained significantly."""
     from fusion_bench.metrics.mcnemar import mcnemar_tests
@@ -135,55 +140,31 @@ def _worse(
         moved = f"{100 * before:.2f} → {100 * (before + interval.difference):.2f} %"
         text = f"{moved}, {100 * interval.difference:+.2f} {span} points{counts}"
         tolerance = settings.mean_tolerance if name == MEAN else settings.task_tolerance
-        p_lost, p_gained = (min(1.0, corrected[way][name] * cases) for way in ("less", "greater"))
-        if p_lost <= settings.level / 2:
-            findings.append(Finding("worse", name, f"{text}, p = {p_lost:.2g} corrected"))
+        p_lost, p_gained = (corrected[way][name] for way in ("less", "greater"))
+        if p_lost <= level:
+            findings.append(Finding("worse", name, f"{text}, p = {p_lost * settings.level / level:.2g} corrected"))
         elif interval.difference < -tolerance:
             findings.append(Finding("worse", name, f"{text}, beyond the tolerance of {100 * tolerance:g}"))
-        elif p_gained <= settings.level / 2:
-            findings.append(Finding("better", name, f"{text}, p = {p_gained:.2g} corrected"))
+        elif p_gained <= level:
+            findings.append(Finding("better", name, f"{text}, p = {p_gained * settings.level / level:.2g} corrected"))
     return findings
 
 
-def _changed(
-    baseline: Baseline,
-    now: Baseline,
-    old: Mapping[str, np.ndarray],
-    new: Mapping[str, np.ndarray],
-    settings: Settings,
-    cases: int,
-) -> list[Finding]:
-    """Tasks of a deterministic case whose predictions moved more than this environment allows."""
+def _changed(baseline: Baseline, now: Baseline, bounds: Mapping[str, int]) -> list[Finding]:
+    """Tasks of a deterministic case of which more turned than ``bounds`` allow: none on the baseline's own machine."""
     here = same_environment(baseline, now)
+    way = "though machine and versions are the same"
     findings = []
-    for task in old:
-        n, turned = len(old[task]), int((old[task] != new[task]).sum())
+    for task, bound in bounds.items():
+        old, new = baseline.correct(task), now.correct(task)
+        turned = int((old != new).sum())
         same = baseline.outcomes[task]["predictions"] == now.outcomes[task]["predictions"]
-        bound = 0 if here else rounding_bound(n, settings.rounding, settings.level / 2 / (cases * len(old)))
-        if same and not turned:
+        if not (turned > bound or (here and not same)):
             continue
-        if here or turned > bound:
-            way = "though machine and versions are the same" if here else f"rounding may turn {bound}"
-            what = (
-                f"{turned} of {n} examples turned right or wrong" if turned else "wrong answers became other wrong ones"
-            )
-            if same:
-                what += ", with the same predictions: the labels are others"
-            findings.append(Finding("changed", task, f"{what}, {way}"))
+        what = f"{turned} of {len(old)} turned right or wrong" if turned else "wrong answers became other wrong ones"
+        what += ", with the same predictions" if same else ""
+        findings.append(Finding("changed", task, f"{what}, {way if here else f'rounding may turn {bound}'}"))
     return findings
-
-
-def rounding_bound(n: int, share: float, tail: float) -> int:
-    """The smallest k with P(Bin(n, share) > k) ≤ tail: more than so many of n examples are not turned by rounding.
-
-    Example:
-        >>> rounding_bound(2000, 0.001, 1e-5), rounding_bound(2000, 0.0, 1e-5)
-        (11, 0)
-    """
-    from scipy.special import bdtrc
-
-    k = np.arange(n + 1, dtype=np.float64)
-    return int(np.argmax(bdtrc(k, n, share) <= tail))
 
 
 def _costlier(baseline: Baseline, now: Baseline, settings: Settings) -> list[Finding]:
@@ -194,10 +175,8 @@ def _costlier(baseline: Baseline, now: Baseline, settings: Settings) -> list[Fin
         ratio = new["fusion_ratio"] / max(old["fusion_ratio"], 1e-12)
         # a machine twice as slow takes twice the seconds and the same ratio
         if new["fusion_seconds"] > settings.fusion_seconds and ratio > settings.fusion_ratio:
-            seconds = f"{new['fusion_seconds']:.2f} s, {new['fusion_ratio']:.0f} times the calibration kernel"
-            findings.append(
-                Finding("costlier", None, f"fusion took {seconds}; the baseline {old['fusion_ratio']:.0f} times")
-            )
+            work = f"{new['fusion_ratio']:.0f} times the calibration kernel's work ({new['fusion_seconds']:.2f} s)"
+            findings.append(Finding("costlier", None, f"fusion took {work}; the baseline {old['fusion_ratio']:.0f}"))
     if "fusion_memory_mb" in old and "fusion_memory_mb" in new:
         allowed = settings.memory_ratio * old["fusion_memory_mb"] + settings.memory_mb
         if new["fusion_memory_mb"] > allowed:

@@ -1,0 +1,20 @@
+"""Numbers that others published: read as data, checked against themselves, shown beside results of ours."""
+
+from fusion_bench.report.published.checks import Finding, findings
+from fusion_bench.report.published.comparison import Beside, beside
+from fusion_bench.report.published.digits import Average, Printed, check_average
+from fusion_bench.report.published.reading import Row, Source, Table, tables
+
+__all__ = [
+    "Average",
+    "Beside",
+    "Finding",
+    "Printed",
+    "Row",
+    "Source",
+    "Table",
+    "beside",
+    "check_average",
+    "findings",
+    "tables",
+]
