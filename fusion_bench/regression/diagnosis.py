@@ -36,9 +36,7 @@ def diagnose(baseline: Baseline, now: Baseline, rounding: float) -> str:
     ]
     if relabelled:
         return f"the labels of {_listed(relabelled)}: the predictions are the same, what counts as right is not"
-    base, experts = (
-        _moved(baseline.references.get(n, {}), now.references.get(n, {})) for n in ("pretrained", "experts")
-    )
+    base, experts = (_moved(baseline, now, name, rounding) for name in ("pretrained", "experts"))
     if base:
         both = sorted(set(base) & set(experts)) or base
         if len(both) > len(baseline.tasks) // 2:
