@@ -1,101 +1,167 @@
-"""Confidence intervals of accuracies: the tasks are fixed, the examples are the sample."""
+"""Confidence intervals of accuracies.
+
+Two questions, two answers. `mean_accuracy_interval`: these tasks, other examples of them (the tasks are fixed, the
+examples are the sample). `sampled_tasks_interval`: other tasks like these (the tasks are the sample); much wider.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.metrics.outcomes import groupings, sizes_of, task_arrays
+from fusion_bench.metrics.variance import Spread, critical, pooled_degrees, spread
 
 
-def wilson_interval(correct: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a proportion, within [0, 1].
+def wilson_interval(
+    correct: float, n: float, *, level: float = 0.95, design_effect: float = 1.0, df: float = math.inf
+) -> tuple[float, float]:
+    """Wilson score interval of a proportion, within [0, 1] and never of width zero.
 
-    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+    (p + c²/2m ± c √(p(1−p)/m + c²/4m²)) / (1 + c²/m) with p = correct/n and m = n / design_effect examples' worth.
+
+    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference"; with a design effect
+    and Student's t: Dean and Pagano 2015, "Evaluating confidence interval methods for binomial proportions in clustered
+    surveys".
+
+    Args:
+        correct: in [0, n].
+        n: at least 1.
+        design_effect: by how much clusters swell the variance (`variance.design_effect`), at least 1.
+        df: degrees of freedom of that design effect; infinite where examples are independent.
 
     Example:
         >>> low, high = wilson_interval(90, 100)
         >>> round(low, 3), round(high, 3)
         (0.826, 0.945)
     """
-    from scipy.stats import binomtest
-
-    if not 0 <= correct <= n or n < 1:
+    if not (n >= 1 and 0 <= correct <= n):
         raise FusionBenchError(f"{correct} correct of {n} is no proportion")
-    interval = binomtest(int(correct), int(n)).proportion_ci(confidence_level=level, method="wilson")
-    return float(interval.low), float(interval.high)
+    if not design_effect >= 1:
+        raise FusionBenchError(f"design effect {design_effect}", hint="1 means independent examples; never less")
+    p, size = correct / n, n / design_effect
+    low, high = stratified_limits(np.array([p]), np.array([p * (1 - p) / size]), np.array([size]), critical(level, df))
+    return float(low), float(high)
 
 
-def mean_accuracy_interval(per_task_correct: Mapping[str, ArrayLike], *, level: float = 0.95) -> tuple[float, float]:
-    """Interval of the unweighted mean of task accuracies, stratified by task.
+def accuracy_intervals(
+    per_task_correct: Mapping[str, ArrayLike],
+    *,
+    level: float = 0.95,
+    clusters: Mapping[str, ArrayLike] | None = None,
+) -> dict[str, tuple[float, float]]:
+    """Wilson interval of each task's accuracy; with ``clusters``, its design effect and degrees of freedom applied.
 
-    x̄ ± z · √(Σ_t s_t² / n_t) / T with s_t² the unbiased variance of task t's 0/1 outcomes; cut to [0, 1].
+    Where all outcomes of a task are equal, the design effect cannot be seen and counts as 1.
 
     Args:
         per_task_correct: per task a bool or 0/1 array with one entry an example, two or more.
+        clusters: per task one label an example (writer, font family, base glyph); tasks left out have independent
+            examples.
+
+    Example:
+        >>> (low, high), = accuracy_intervals({"a": [1] * 9 + [0]}).values()
+        >>> round(low, 3), round(high, 3)
+        (0.596, 0.982)
+    """
+    spreads = _spreads(per_task_correct, clusters)
+    return {
+        task: wilson_interval(s.mean * s.n, s.n, level=level, design_effect=s.design_effect, df=s.df)
+        for task, s in spreads.items()
+    }
+
+
+def mean_accuracy_interval(
+    per_task_correct: Mapping[str, ArrayLike],
+    *,
+    level: float = 0.95,
+    clusters: Mapping[str, ArrayLike] | None = None,
+) -> tuple[float, float]:
+    """Interval of the unweighted mean of task accuracies, stratified by task: the tasks are fixed.
+
+    `stratified_limits` of the tasks' accuracies: Wilson's interval where there is one task or where all are alike, and
+    x̄ ± c √(Σ_t V_t) / T for many examples. V_t = p(1−p)/n_t times the design effect of the task's clusters.
+
+    Args:
+        per_task_correct: per task a bool or 0/1 array with one entry an example, two or more.
+        clusters: as in `accuracy_intervals`.
 
     Example:
         >>> low, high = mean_accuracy_interval({"a": [1, 0] * 200, "b": [1, 1, 1, 0] * 100})
         >>> round(low, 3), round(high, 3)
-        (0.593, 0.657)
+        (0.592, 0.657)
     """
-    means, variances = zip(*(_moments(task, values) for task, values in per_task_correct.items()), strict=True)
-    centre, half = float(np.mean(means)), _z(level) * float(np.sqrt(np.sum(variances))) / len(means)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    spreads = _spreads(per_task_correct, clusters).values()
+    means = np.array([s.mean for s in spreads])
+    sizes = np.array([s.n / s.design_effect for s in spreads])
+    c = critical(level, pooled_degrees([s.variance for s in spreads], [s.df for s in spreads]))
+    low, high = stratified_limits(means, means * (1 - means) / sizes, sizes, c)
+    return float(low), float(high)
 
 
-def paired_difference_interval(
-    first: Mapping[str, ArrayLike],
-    second: Mapping[str, ArrayLike],
+def sampled_tasks_interval(
+    per_task_correct: Mapping[str, ArrayLike],
     *,
     level: float = 0.95,
-    resamples: int | None = None,
-    rng: np.random.Generator | None = None,
-) -> tuple[float, float, float]:
-    """Mean over tasks of accuracy(first) − accuracy(second) on the same examples, with its interval.
+    clusters: Mapping[str, ArrayLike] | None = None,
+) -> tuple[float, float]:
+    """Interval of the mean accuracy over all tasks of which these are a sample.
 
-    Pairing removes what both models find hard or easy. Closed form as in `mean_accuracy_interval`, on the per-example
-    differences; with ``resamples``, the percentile bootstrap within each task instead.
-
-    Returns:
-        ``(difference, low, high)`` in [-1, 1].
+    x̄ ± t_{T−1} · s / √T with s the standard deviation of the T task accuracies, cut to [0, 1]; never narrower than
+    `mean_accuracy_interval`, for new tasks bring new examples.
 
     Example:
-        >>> a, b = {"t": [1, 1, 1, 0] * 50}, {"t": [1, 0, 1, 0] * 50}
-        >>> [round(x, 3) for x in paired_difference_interval(a, b)]
-        [0.25, 0.19, 0.31]
+        >>> runs = {"a": [1, 1, 1, 0] * 100, "b": [1, 0] * 200, "c": [1, 0, 0, 0] * 100}
+        >>> [round(x, 2) for x in sampled_tasks_interval(runs)], [round(x, 2) for x in mean_accuracy_interval(runs)]
+        ([0.0, 1.0], [0.47, 0.53])
     """
-    differences = {}
-    if set(first) != set(second):
-        raise FusionBenchError(f"the runs share not the same tasks: {sorted(set(first) ^ set(second))}")
-    for task in first:
-        a, b = np.asarray(first[task], dtype=float), np.asarray(second[task], dtype=float)
-        if a.shape != b.shape:
-            raise FusionBenchError(f"task {task}: {a.size} and {b.size} examples", hint="pairs need the same examples")
-        differences[task] = a - b
-    means, variances = zip(*(_moments(task, values) for task, values in differences.items()), strict=True)
-    centre = float(np.mean(means))
-    if resamples is None:
-        half = _z(level) * float(np.sqrt(np.sum(variances))) / len(means)
-        return centre, centre - half, centre + half
-    rng = rng or np.random.default_rng(0)
-    draws = np.zeros(resamples)
-    for values in differences.values():
-        draws += values[rng.integers(len(values), size=(resamples, len(values)))].mean(axis=1)
-    low, high = np.quantile(draws / len(differences), [(1 - level) / 2, (1 + level) / 2])
-    return centre, float(low), float(high)
+    spreads = _spreads(per_task_correct, clusters)
+    if len(spreads) < 2:
+        raise FusionBenchError(
+            f"one task, {next(iter(spreads))}", hint="tasks as a sample need two; mean_accuracy_interval needs one"
+        )
+    fixed = mean_accuracy_interval(per_task_correct, level=level, clusters=clusters)
+    low, high = student_limits(np.array([s.mean for s in spreads.values()]), level=level)
+    return max(0.0, min(float(low), fixed[0])), min(1.0, max(float(high), fixed[1]))
 
 
-def _moments(task: str, values: ArrayLike) -> tuple[float, float]:
-    array = np.asarray(values, dtype=float)
-    if array.ndim != 1 or array.size < 2:
-        raise FusionBenchError(f"task {task}: {array.size} example(s)", hint="an interval needs at least two")
-    return float(array.mean()), float(array.var(ddof=1) / array.size)
+def student_limits(values: np.ndarray, *, level: float = 0.95) -> tuple[Any, Any]:
+    """x̄ ± t_{T−1} s/√T over the last axis ``(..., T)``, T ≥ 2."""
+    count = values.shape[-1]
+    half = critical(level, count - 1) * values.std(axis=-1, ddof=1) / math.sqrt(count)
+    return values.mean(axis=-1) - half, values.mean(axis=-1) + half
 
 
-def _z(level: float) -> float:
-    from scipy.stats import norm
+def stratified_limits(means: Any, variances: Any, sizes: Any, c: Any, *, extra: Any = 0.0) -> tuple[Any, Any]:
+    """Limits of a mean of T proportions that behave near 0 and 1; ``(..., T)`` in, ``(...)`` out.
 
-    return float(norm.ppf((1 + level) / 2))
+    Each task gets c²/T examples more, half of them right: with N_t = n_t + c²/T the centre is
+    Σ_t (n_t p_t + c²/2T) / N_t / T and the half-width c · √(Σ_t [n_t² V_t + c²/4T] / N_t² / T² + extra). For T = 1 this
+    is Wilson's interval, for equal tasks that of the pooled counts. Combining each task's own Wilson limits in
+    quadrature (MOVER) would add up their skewness: for eight tasks of 1,250 examples it covers in 94 % of draws at
+    accuracies of 99 % and in 90 % at 99.9 %.
+
+    Args:
+        means: p_t in [0, 1].
+        variances: V_t, the variance of p_t; p(1−p)/n_t for independent examples.
+        sizes: n_t, in independent examples.
+        c: critical value.
+        extra: a variance of the mean that does not come from the examples (seeds).
+    """
+    tasks, c = np.shape(means)[-1], np.asarray(c)[..., None]
+    total = sizes + c**2 / tasks
+    centre = ((sizes * means + c**2 / (2 * tasks)) / total).mean(axis=-1)
+    variance = ((sizes**2 * variances + c**2 / (4 * tasks)) / total**2).sum(axis=-1) / tasks**2
+    half = c[..., 0] * np.sqrt(variance + extra)
+    return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
+
+
+def _spreads(per_task: Mapping[str, ArrayLike], clusters: Mapping[str, ArrayLike] | None) -> dict[str, Spread]:
+    arrays = task_arrays(per_task)
+    groups = groupings(clusters, sizes_of(arrays))
+    return {task: spread(values, groups[task]) for task, values in arrays.items()}

@@ -123,31 +123,44 @@ def _worse(
     """Tasks, and the mean, that lost significantly or beyond a tolerance; or gained significantly."""
     from fusion_bench.metrics.mcnemar import mcnemar_tests
     from fusion_bench.metrics.multiplicity import holm
-    from fusion_bench.metrics.paired import paired_difference
+    from fusion_bench.metrics.sign_flip import sign_flip_test
 
-    corrected, flips = {}, mcnemar_tests(new, old)
-    whole = paired_difference(new, old)
+    if all(np.array_equal(old[task], new[task]) for task in old):
+        return []
+    flips = mcnemar_tests(new, old)
+    change = {task: new[task].astype(float) - old[task] for task in old}
+    corrected = {}
     for way in ("less", "greater"):
         tests = mcnemar_tests(new, old, alternative=way)
-        mean = paired_difference(new, old, alternative=way).p_value
-        corrected[way] = holm({MEAN: mean, **{task: test.p_value for task, test in tests.items()}})
+        corrected[way] = holm(
+            {MEAN: sign_flip_test(change, alternative=way), **{task: test.p_value for task, test in tests.items()}}
+        )
+    whole = float(np.mean([values.mean() for values in change.values()]))
     findings = []
     for name in (MEAN, *old):
-        interval = whole if name == MEAN else paired_difference({name: new[name]}, {name: old[name]})
-        before = np.mean([v.mean() for v in old.values()]) if name == MEAN else old[name].mean()
-        counts = "" if name == MEAN else f", lost {flips[name].lost}, gained {flips[name].gained}"
-        span = f"[{100 * interval.low:+.2f}, {100 * interval.high:+.2f}]"
-        moved = f"{100 * before:.2f} → {100 * (before + interval.difference):.2f} %"
-        text = f"{moved}, {100 * interval.difference:+.2f} {span} points{counts}"
+        difference = whole if name == MEAN else flips[name].difference
         tolerance = settings.mean_tolerance if name == MEAN else settings.task_tolerance
-        p_lost, p_gained = (corrected[way][name] for way in ("less", "greater"))
-        if p_lost <= level:
-            findings.append(Finding("worse", name, f"{text}, p = {p_lost * settings.level / level:.2g} corrected"))
-        elif interval.difference < -tolerance:
-            findings.append(Finding("worse", name, f"{text}, beyond the tolerance of {100 * tolerance:g}"))
-        elif p_gained <= level:
-            findings.append(Finding("better", name, f"{text}, p = {p_gained * settings.level / level:.2g} corrected"))
+        lost, gained = (corrected[way][name] for way in ("less", "greater"))
+        if min(lost, gained) > level and difference >= -tolerance:
+            continue
+        kind = "worse" if difference < 0 else "better"
+        tasks = old if name == MEAN else {name: old[name]}
+        text = _moved({t: new[t] for t in tasks}, tasks)
+        counts = "" if name == MEAN else f", lost {flips[name].lost}, gained {flips[name].gained}"
+        p = min(lost, gained)
+        sure = f"p = {p * settings.level / level:.2g} corrected" if p <= level else f"beyond {100 * tolerance:g}"
+        findings.append(Finding(kind, name, f"{text}{counts}, {sure}"))
     return findings
+
+
+def _moved(new: Mapping[str, np.ndarray], old: Mapping[str, np.ndarray]) -> str:
+    """From where to where, by how much, and how sure that is: in per cent and points."""
+    from fusion_bench.metrics.paired import paired_difference
+
+    found = paired_difference(new, old)
+    before = 100 * float(np.mean([values.mean() for values in old.values()]))
+    span = f"[{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
+    return f"{before:.2f} → {before + 100 * found.difference:.2f} %, {100 * found.difference:+.2f} {span} points"
 
 
 def _changed(baseline: Baseline, now: Baseline, bounds: Mapping[str, int]) -> list[Finding]:

@@ -160,14 +160,15 @@ def read_predictions(path: Path, tasks: Sequence[str], *, where: str) -> dict[st
     if missing:
         raise FusionBenchError(f"{where}: predictions.parquet has no column {', '.join(missing)}")
     columns = {name: table.column(name).to_numpy() for name in table.column_names}
+    unnamed = np.ones(len(table), bool)
+    if "cluster" in columns:
+        unnamed = table.column("cluster").is_null(nan_is_null=True).to_numpy()
     found = {}
     for task in tasks:
         rows = columns["task"] == task
         if not rows.any():
             raise FusionBenchError(f"{where}: predictions.parquet holds no example of task {task}")
-        clusters = columns["cluster"][rows] if "cluster" in columns else None
-        if clusters is not None and any(name is None for name in clusters):
-            clusters = None
+        clusters = None if unnamed[rows].any() else columns["cluster"][rows]
         arrays = {name: columns[name][rows] for name in _COLUMNS}
         found[task] = Predictions(task, **arrays, cluster=clusters)
     return found

@@ -15,7 +15,7 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.metrics.packing import pack, unpack
 from fusion_bench.regression import Baseline, from_result, path_of, read_settings
 from fusion_bench.regression.baseline import find, read, same_measurement, write
-from tests.regression.conftest import make_result
+from tests.helpers.results import make_result
 
 
 @given(st.lists(st.booleans(), max_size=70))
