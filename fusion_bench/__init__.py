@@ -13,14 +13,25 @@ if TYPE_CHECKING:
     from fusion_bench.cases import Case, run_case
     from fusion_bench.merging import merge
     from fusion_bench.registry import load_algorithm, load_modelpool, load_taskpool
+    from fusion_bench.tracking.frames import results
 
 __version__ = "0.1.0"
-__all__ = ["Case", "FusionBenchError", "load_algorithm", "load_modelpool", "load_taskpool", "merge", "run_case"]
+__all__ = [
+    "Case",
+    "FusionBenchError",
+    "load_algorithm",
+    "load_modelpool",
+    "load_taskpool",
+    "merge",
+    "results",
+    "run_case",
+]
 
 _HOMES = {
     "Case": "fusion_bench.cases",
     "run_case": "fusion_bench.cases",
     "merge": "fusion_bench.merging",
+    "results": "fusion_bench.tracking.frames",
     "load_algorithm": "fusion_bench.registry",
     "load_modelpool": "fusion_bench.registry",
     "load_taskpool": "fusion_bench.registry",

@@ -36,7 +36,8 @@ def diagnose(baseline: Baseline, now: Baseline, rounding: float) -> str:
     ]
     if relabelled:
         return f"the labels of {_listed(relabelled)}: the predictions are the same, what counts as right is not"
-    base, experts = (_moved(baseline, now, name, rounding) for name in ("pretrained", "experts"))
+    found = moved(baseline, now, rounding, _TAIL)
+    base, experts = found.get("base", []), found.get("expert", [])
     if base:
         both = sorted(set(base) & set(experts)) or base
         if len(both) > len(baseline.tasks) // 2:
@@ -77,18 +78,25 @@ def rounding_bound(n: int, share: float, tail: float) -> int:
     return int(np.argmax(bdtrc(k, n, share) <= tail))
 
 
-def _moved(baseline: Baseline, now: Baseline, name: str, rounding: float) -> list[str]:
-    """The tasks on which a reference predicts otherwise than it did, beyond rounding where that may be at work."""
-    old, new = baseline.reference_outcomes.get(name, {}), now.reference_outcomes.get(name, {})
+def moved(baseline: Baseline, now: Baseline, rounding: float, tail: float) -> dict[str, list[str]]:
+    """The tasks on which the base model, and their experts, predict otherwise than they did; empty where none does.
+
+    On the machine of the baseline any other prediction counts; on another, more than rounding turns but with
+    probability ``tail``.
+    """
     here = same_environment(baseline, now)
-    found = []
-    for task in old:
-        if task not in new or old[task]["n"] != new[task]["n"] or old[task]["predictions"] == new[task]["predictions"]:
-            continue
-        n = old[task]["n"]
-        turned = int((unpack(old[task]["correct"], n) != unpack(new[task]["correct"], n)).sum())
-        if here or turned > rounding_bound(n, rounding, _TAIL):
-            found.append(task)
+    found: dict[str, list[str]] = {}
+    for shown, name in (("base", "pretrained"), ("expert", "experts")):
+        old, new = baseline.reference_outcomes.get(name, {}), now.reference_outcomes.get(name, {})
+        for task in old:
+            if task not in new or old[task]["n"] != new[task]["n"]:
+                continue
+            n = old[task]["n"]
+            turned = int((unpack(old[task]["correct"], n) != unpack(new[task]["correct"], n)).sum())
+            other = turned > 0 or old[task]["predictions"] != new[task]["predictions"]
+            bound = 0 if here else rounding_bound(n, rounding, tail / (2 * len(old)))
+            if other and (here or turned > bound):
+                found.setdefault(shown, []).append(task)
     return found
 
 

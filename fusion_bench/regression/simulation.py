@@ -100,10 +100,12 @@ def _may_fail(night: Night, settings: Settings, lost: np.ndarray, gained: np.nda
     worst |= ((gained - lost) / night.examples).min(axis=1) < -settings.task_tolerance
     worst |= ((gained - lost) / night.examples).mean(axis=1) < -settings.mean_tolerance
     if night.deterministic:
-        turned = (lost + gained).max(axis=1)
-        tail = settings.level / 2 / (night.cases * night.tasks)
-        here = night.machine == HERE
-        worst |= turned > (0 if here else rounding_bound(night.examples, settings.rounding, tail))
+        turned, here = lost + gained, night.machine == HERE
+        tail = settings.level / 6 / night.cases
+        one = 0 if here else rounding_bound(night.examples, settings.rounding, tail / night.tasks)
+        worst |= turned.max(axis=1) > one
+        whole = 0 if here else rounding_bound(night.examples * night.tasks, settings.rounding, tail)
+        worst |= turned.sum(axis=1) > whole
     return worst
 
 

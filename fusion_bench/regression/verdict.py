@@ -10,7 +10,7 @@ import numpy as np
 
 from fusion_bench.regression.baseline import Baseline
 from fusion_bench.regression.changes import changed_data, changes, same_environment
-from fusion_bench.regression.diagnosis import diagnose, rounding_bound
+from fusion_bench.regression.diagnosis import diagnose, moved, rounding_bound
 from fusion_bench.regression.settings import Settings
 
 MEAN = "mean"
@@ -80,8 +80,8 @@ def judge(baseline: Baseline, now: Baseline, settings: Settings, *, cases: int =
 
     The tests are one-sided and exact: McNemar's per task, the sign-flip test of the mean over tasks. Their p-values are
     corrected by Holm within the case and by the number of cases (Bonferroni), so that a verdict stands when its own
-    case is done and yet a night in which nothing changed fails anything with probability ≤ ``settings.level``. Where
-    rounding may turn predictions (a deterministic case on another machine), half of the level is for that.
+    case is done and yet a night in which nothing changed fails anything with probability ≤ ``settings.level``. On
+    another machine a part of the level is for what rounding may turn.
 
     Args:
         baseline, now: of the same case; ``now`` is a result made into a baseline (`from_result`).
@@ -100,16 +100,18 @@ def judge(baseline: Baseline, now: Baseline, settings: Settings, *, cases: int =
     ]
     old, new = ({task: b.correct(task) for task in common} for b in (baseline, now))
     differences = {task: float(new[task].mean() - old[task].mean()) for task in common}
+    fixed, here = baseline.deterministic and now.deterministic, same_environment(baseline, now)
+    # what may alarm by chance shares the level: the tests always, rounding of references and results elsewhere
+    level = settings.level / cases / (1 if here else 3 if fixed else 2)
     if common:
         differences[MEAN] = float(np.mean(list(differences.values())))
-        fixed, here = baseline.deterministic and now.deterministic, same_environment(baseline, now)
-        level = settings.level / cases / (2 if fixed and not here else 1)
         findings += _worse(old, new, settings, level)
         if fixed:
-            bounds = {
-                task: 0 if here else rounding_bound(len(old[task]), settings.rounding, level / len(old)) for task in old
-            }
-            findings += _changed(baseline, now, bounds)
+            findings += _changed(baseline, now, common, settings.rounding, level)
+    findings += [
+        Finding("changed", None, f"the {name} model moved, whatever the method: {_listed(tasks)}")
+        for name, tasks in moved(baseline, now, settings.rounding, level).items()
+    ]
     findings += _costlier(baseline, now, settings)
     kinds = {finding.kind for finding in findings}
     status = next((kind for kind in (*FAILING, "better") if kind in kinds), "as before")
@@ -163,20 +165,32 @@ def _moved(new: Mapping[str, np.ndarray], old: Mapping[str, np.ndarray]) -> str:
     return f"{before:.2f} → {before + 100 * found.difference:.2f} %, {100 * found.difference:+.2f} {span} points"
 
 
-def _changed(baseline: Baseline, now: Baseline, bounds: Mapping[str, int]) -> list[Finding]:
-    """Tasks of a deterministic case of which more turned than ``bounds`` allow: none on the baseline's own machine."""
+def _changed(baseline: Baseline, now: Baseline, tasks: Sequence[str], rounding: float, level: float) -> list[Finding]:
+    """Tasks of a deterministic case that moved: at all on the baseline's own machine, beyond rounding on another.
+
+    A share ``rounding`` of the examples may turn elsewhere. Half of ``level`` is for each task by itself, half for all
+    tasks together, where a change too small for any one of them shows.
+    """
     here = same_environment(baseline, now)
-    way = "though machine and versions are the same"
+    sizes = {task: baseline.outcomes[task]["n"] for task in tasks}
+    turned = {task: int((baseline.correct(task) != now.correct(task)).sum()) for task in tasks}
     findings = []
-    for task, bound in bounds.items():
-        old, new = baseline.correct(task), now.correct(task)
-        turned = int((old != new).sum())
+    for task, n in sizes.items():
         same = baseline.outcomes[task]["predictions"] == now.outcomes[task]["predictions"]
-        if not (turned > bound or (here and not same)):
+        bound = 0 if here else rounding_bound(n, rounding, level / 2 / len(tasks))
+        if not (turned[task] > bound or (here and not same)):
             continue
-        what = f"{turned} of {len(old)} turned right or wrong" if turned else "wrong answers became other wrong ones"
+        what = (
+            f"{turned[task]} of {n} turned right or wrong" if turned[task] else "wrong answers became other wrong ones"
+        )
         what += ", with the same predictions" if same else ""
-        findings.append(Finding("changed", task, f"{what}, {way if here else f'rounding may turn {bound}'}"))
+        way = "though machine and versions are the same" if here else f"rounding may turn {bound}"
+        findings.append(Finding("changed", task, f"{what}, {way}"))
+    whole, n = sum(turned.values()), sum(sizes.values())
+    bound = 0 if here else rounding_bound(n, rounding, level / 2)
+    if whole > bound and not findings:
+        text = f"{whole} of {n} turned right or wrong, rounding may turn {bound}"
+        findings.append(Finding("changed", "all tasks", text))
     return findings
 
 
@@ -202,6 +216,10 @@ def _costlier(baseline: Baseline, now: Baseline, settings: Settings) -> list[Fin
                 )
             )
     return findings
+
+
+def _listed(tasks: Sequence[str], most: int = 4) -> str:
+    return ", ".join(tasks[:most]) + (f" and {len(tasks) - most} more" if len(tasks) > most else "")
 
 
 def message(verdict: Verdict, *, width: int = 12, most: int = 6) -> str:
