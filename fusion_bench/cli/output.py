@@ -87,7 +87,11 @@ def show_leaderboards(results: Sequence[CaseResult]) -> None:
     from rich.console import Console
 
     from fusion_bench.report import leaderboards, render
+    from fusion_bench.report.published import published_lines
 
     console = Console(stderr=True, highlight=False)
-    for board in leaderboards([result.to_dict() for result in results]):
+    found = [result.to_dict() for result in results]
+    for board in leaderboards(found):
         console.print(render(board, width=console.width, console=console))
+    for line in published_lines(found):
+        tell(f"published: {line}")

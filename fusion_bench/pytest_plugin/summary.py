@@ -77,6 +77,7 @@ def write_leaderboards(terminalreporter: Any, found: list[dict[str, Any]]) -> No
     from rich.console import Console
 
     from fusion_bench.report import leaderboards, render
+    from fusion_bench.report.published import published_lines
 
     writer = terminalreporter._tw
     console = Console(
@@ -89,6 +90,8 @@ def write_leaderboards(terminalreporter: Any, found: list[dict[str, Any]]) -> No
     terminalreporter.write_sep("=", "leaderboard")
     for board in leaderboards(found):
         console.print(render(board, width=writer.fullwidth, console=console))
+    for line in published_lines(found):
+        terminalreporter.write_line(f"published: {line}")
 
 
 def write_markdown(config: pytest.Config, found: list[dict[str, Any]]) -> None:

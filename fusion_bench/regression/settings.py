@@ -33,7 +33,7 @@ class Settings:
     level: Share = 0.01
     task_tolerance: Share = 0.05
     mean_tolerance: Share = 0.02
-    rounding: Annotated[float, Field(ge=0, lt=0.1)] = 0.001
+    rounding: Annotated[float, Field(ge=0, lt=0.1)] = 0.0002
     fusion_ratio: Annotated[float, Field(gt=1)] = 2.0
     fusion_seconds: Annotated[float, Field(ge=0)] = 0.5
     memory_ratio: Annotated[float, Field(gt=1)] = 1.5

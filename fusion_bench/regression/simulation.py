@@ -165,8 +165,8 @@ def main() -> None:
 
 _SCENES = {
     "deterministic, machine and versions of the baseline": Night(),
-    "deterministic, another machine": Night(churn=0.0005, machine=ELSEWHERE),
-    "deterministic, another machine, all that rounding may turn": Night(churn=0.001, machine=ELSEWHERE),
+    "deterministic, another machine": Night(churn=0.00005, machine=ELSEWHERE),
+    "deterministic, another machine, all that rounding may turn": Night(churn=0.0002, machine=ELSEWHERE),
     "not deterministic (training)": Night(churn=0.002, deterministic=False),
     "not deterministic, restless": Night(churn=0.02, deterministic=False),
 }

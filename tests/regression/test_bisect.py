@@ -26,10 +26,11 @@ def clone(tmp_path: Path, toy_config: Path) -> Path:
     folder = tmp_path / "clone"
     package = folder / "fusion_bench"
     # what numba compiled comes along in __pycache__: compiling again takes longer than all the rest
-    shutil.copytree(ROOT / "fusion_bench", package, ignore=shutil.ignore_patterns("assets", "*.pyc"))
+    shutil.copytree(ROOT / "fusion_bench", package, ignore=shutil.ignore_patterns("clip_mini", "mini8", "*.pyc"))
     for path in toy_config.rglob("*.yaml"):
         shutil.copy(path, package / "config" / path.relative_to(toy_config))
     (folder / ".gitignore").write_text("outputs/\n__pycache__/\n")
+    (folder / "pytest.ini").write_text("[pytest]\n")
     git(folder, "init", "-q", "-b", "main")
     average = package / "algorithms" / "simple_average.py"
     right = average.read_text()

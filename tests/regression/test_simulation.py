@@ -9,7 +9,7 @@ from fusion_bench.regression import Settings
 from fusion_bench.regression.simulation import ELSEWHERE, Night, catches, false_alarms
 
 HERE = Night()
-ROUNDED = Night(churn=0.001, machine=ELSEWHERE)
+ROUNDED = Night(churn=0.0002, machine=ELSEWHERE)
 TRAINED = Night(churn=0.02, deterministic=False)
 
 

@@ -1,7 +1,7 @@
 """Numbers that others published: read as data, checked against themselves, shown beside results of ours."""
 
 from fusion_bench.report.published.checks import Finding, findings
-from fusion_bench.report.published.comparison import Beside, beside
+from fusion_bench.report.published.comparison import Beside, beside, published_lines
 from fusion_bench.report.published.digits import Average, Printed, check_average
 from fusion_bench.report.published.reading import Row, Source, Table, tables
 
@@ -16,5 +16,6 @@ __all__ = [
     "beside",
     "check_average",
     "findings",
+    "published_lines",
     "tables",
 ]

@@ -48,6 +48,25 @@ class Beside:
     text: str
 
 
+def published_lines(results: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What stands below a leaderboard: a line for each result that has a published row, nothing where none has.
+
+    Example:
+        >>> published_lines([{"case": {"algorithm": "ties", "modelpool": "p", "taskpool": "t"}, "tasks": ["a"],
+        ...                   "metrics": {"accuracy/a": 0.5, "accuracy/mean": 0.5}}])
+        []
+    """
+    from fusion_bench.report.published.reading import tables
+
+    found = beside(results, tables())
+    width = max((len(row.name) for row in found), default=0)
+    verdicts = {True: "", False: ", outside our interval", None: ""}
+    return [
+        f"{row.name:<{width}}  {row.text}{verdicts[row.inside]}" + (f" ({row.differs})" if row.differs else "")
+        for row in found
+    ]
+
+
 def beside(results: Iterable[Mapping[str, Any]], tables: Iterable[Table]) -> list[Beside]:
     """The published row of every result that has one, in the order of the results.
 
