@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ class Row:
     Accuracies are fractions in [0, 1]; ``normalized`` is the mean over tasks of accuracy over the expert's accuracy
     (None where no expert was measured); ``interval`` the 95 % interval of the mean accuracy over the test examples.
     ``rank`` counts methods only: reference rows (the base, the experts, the multi-task model) are bounds, not entrants.
+    ``letters`` name the groups a method belongs to: methods that share a letter cannot be told apart.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Row:
     memory_mb: float | None = None
     data_access: tuple[str, ...] = ()
     rank: int | None = None
+    letters: str = ""
 
     @property
     def is_reference(self) -> bool:
@@ -92,11 +95,12 @@ def _board(modelpool: str, taskpool: str, results: Sequence[Mapping[str, Any]]) 
     found = [_row(result) for result in results]
     found += _bounds(results, {row.name for row in found}, tasks)
     rows = sorted(found, key=lambda row: (-_sortable(row.mean), row.name))
-    ranked, rank = [], 0
+    ranked, rank, letters = [], 0, _letters(results)
     for row in rows:
         if not row.is_reference:
             rank += 1
-        ranked.append(row if row.is_reference else _with_rank(row, rank))
+            row = dataclasses.replace(row, rank=rank, letters=letters.get(row.name, ""))
+        ranked.append(row)
     methods = [row for row in rows if not row.is_reference]
     best = {
         column: max(values)
@@ -158,10 +162,27 @@ def row_name(case: Mapping[str, Any]) -> str:
     return case["algorithm"] + (f"[{','.join(changed)}]" if changed else "")
 
 
-def _with_rank(row: Row, rank: int) -> Row:
-    import dataclasses
+def _letters(results: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Letters of the methods' groups at 5 %; none where examples differ, or a result does not say which were right."""
+    methods = {row_name(r["case"]): r for r in results if r["kind"] != REFERENCE}
+    seen = {tuple(sorted(r.get("data", {}).items())) for r in methods.values()}
+    if (
+        len(methods) < 2
+        or len(seen) > 1
+        or any(set(r.get("outcomes", ())) != set(r["tasks"]) for r in methods.values())
+    ):
+        return {}
+    from fusion_bench.metrics.packing import unpack
+    from fusion_bench.metrics.ranking import rank_runs
 
-    return dataclasses.replace(row, rank=rank)
+    return dict(
+        rank_runs(
+            {
+                name: {task: unpack(o["correct"], o["n"]) for task, o in result["outcomes"].items()}
+                for name, result in methods.items()
+            }
+        ).letters
+    )
 
 
 def _value(row: Row, column: str) -> float | None:

@@ -28,9 +28,9 @@ class _Column:
 def render(board: Board, *, width: int, console: Console | None = None) -> RenderableType:
     """The board as a rich renderable at most ``width`` columns wide.
 
-    Columns, while there is room: rank, algorithm, accuracy per task, mean, its 95 % interval, mean normalised by the
-    experts, data seen, seconds, peak memory. The best method per column is bold, and starred where
-    there is no colour; reference rows are dim and have no rank.
+    Columns, while there is room: rank, algorithm, accuracy per task, mean, groups that cannot be told apart, the mean's
+    95 % interval, mean normalised by the experts, data seen, seconds, peak memory. The best method per column is bold,
+    and starred where there is no colour; reference rows are dim and have no rank.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Group
@@ -59,6 +59,8 @@ def render(board: Board, *, width: int, console: Console | None = None) -> Rende
             cells.append(Text(text, style="bold green" if best else ""))
         table.add_row(*cells, style="dim" if row.is_reference else "")
     note = "accuracy in %; norm: in % of the experts'; " + ("bold" if coloured else "*") + ": best method"
+    if any(column.header == "≈" for column in columns):
+        note += "\n≈: methods that share a letter cannot be told apart"
     if legend:
         note += "\ntasks: " + ", ".join(f"{mark} {task}" for mark, task in legend.items())
     return Group(Text(board.title, style="bold"), table, Text(note, style="dim"))
@@ -69,17 +71,19 @@ def _fitting(board: Board, width: int) -> tuple[list[_Column], dict[str, str], i
     full = {task: task for task in board.tasks}
     short = abbreviations(board.tasks)
     layouts: tuple[tuple[dict[str, str], int, Sequence[str], int], ...] = (
-        (full, 1, ("interval", "normalized", "data", "seconds", "memory"), 2),
-        (full, 1, ("interval", "normalized", "seconds", "memory"), 2),
-        (full, 1, ("interval", "normalized", "seconds", "memory"), 1),
-        (short, 1, ("interval", "normalized", "seconds", "memory"), 2),
-        (short, 1, ("interval", "normalized", "seconds", "memory"), 1),
-        (short, 1, ("margin", "normalized", "seconds", "memory"), 1),
-        (short, 0, ("margin", "normalized", "seconds", "memory"), 1),
-        (short, 0, ("margin", "normalized", "seconds"), 1),
+        (full, 1, ("letters", "interval", "normalized", "data", "seconds", "memory"), 2),
+        (full, 1, ("letters", "interval", "normalized", "seconds", "memory"), 2),
+        (full, 1, ("letters", "interval", "normalized", "seconds", "memory"), 1),
+        (short, 1, ("letters", "interval", "normalized", "seconds", "memory"), 2),
+        (short, 1, ("letters", "interval", "normalized", "seconds", "memory"), 1),
+        (short, 1, ("letters", "margin", "normalized", "seconds", "memory"), 1),
+        (short, 0, ("letters", "margin", "normalized", "seconds", "memory"), 1),
+        (short, 0, ("letters", "margin", "normalized", "seconds"), 1),
+        (short, 0, ("letters", "margin", "normalized"), 1),
+        (short, 0, ("letters", "margin"), 1),
         (short, 0, ("margin", "normalized"), 1),
-        ({}, 1, ("interval", "normalized", "seconds", "memory"), 2),
-        ({}, 1, ("margin", "normalized", "seconds"), 1),
+        ({}, 1, ("letters", "interval", "normalized", "seconds", "memory"), 2),
+        ({}, 1, ("letters", "margin", "normalized", "seconds"), 1),
         ({}, 1, (), 1),
     )
     for tasks, digits, side, gap in layouts:
@@ -92,6 +96,7 @@ def _fitting(board: Board, width: int) -> tuple[list[_Column], dict[str, str], i
 
 def _columns(tasks: dict[str, str], digits: int, side: Sequence[str]) -> list[_Column]:
     side_columns = {
+        "letters": _Column("≈", lambda row: row.letters, left=True),
         "interval": _Column("95 %", lambda row: "" if row.interval is None else _range(*row.interval)),
         "margin": _Column(
             "±95", lambda row: "" if row.interval is None else f"{50 * (row.interval[1] - row.interval[0]):.1f}"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy  # noqa: F401, ICN001 - what an inner session imports first, pytest unloads, and C code loads only once
 import pytest
+import scipy.special  # noqa: F401
+import yaml  # noqa: F401
 
 ALGORITHM = "type: ties\nkind: {kind}\nscaling: 0.3\n{more}"
 POOL = "type: embedded_clip\npath: nowhere\ntaskpools: [toy_tasks]\n"

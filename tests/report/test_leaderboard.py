@@ -90,3 +90,17 @@ def test_overrides_and_seed_tell_rows_apart():
     assert row_name({"algorithm": "ties", "overrides": ["algorithm.density=0.1", "algorithm.scaling=1"]}) == (
         "ties[density=0.1,scaling=1]"
     )
+
+
+def test_methods_that_cannot_be_told_apart_share_a_letter():
+    from tests.helpers.results import make_result, right
+
+    shares = {"best": 0.9, "good": 0.7, "like_it": 0.7, "pretrained": 0.3}
+    results = [make_result({"a": right(400, share)}, label=name) for name, share in shares.items()]
+    results[-1]["kind"] = "reference"
+    (board,) = leaderboards(results)
+    letters = {row.name: row.letters for row in board.rows}
+    assert letters == {"best": "a", "good": "b", "like_it": "b", "pretrained": "", "experts": ""}
+    results[0]["data"] = {"a": "others"}  # no pairs across other examples
+    (board,) = leaderboards(results)
+    assert {row.letters for row in board.rows} == {""}
