@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy  # noqa: F401, ICN001 - what an inner session imports first, pytest unloads, and C code loads only once
+import numpy  # noqa: F401 - what an inner session imports first, pytest unloads, and C code loads only once
 import pytest
 import scipy.special  # noqa: F401
 import yaml  # noqa: F401
