@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 GROUPS = ("algorithm", "modelpool", "taskpool")
 
 #: Keys of a YAML file that describe it and are no fields of the object it builds.
-DESCRIPTION = frozenset({"type", "kind", "needs", "provides", "default", "taskpools", "search"})
+DESCRIPTION = frozenset({"type", "kind", "needs", "provides", "default", "taskpools", "search", "without"})
 
 _HOMES = {
     "algorithm": ("fusion_bench.algorithms", "Algorithm"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 #: Parts of the package that no number depends on.
-_SHELL = frozenset({"cli", "pytest_plugin", "report", "tracking", "zoo", "assets", "config"})
+_SHELL = frozenset({"analysis", "assets", "cli", "config", "pytest_plugin", "regression", "report", "tracking", "zoo"})
 
 
 def fingerprint(config: Mapping[str, Any], *content: str) -> str:

@@ -17,6 +17,7 @@ from fusion_bench.cases.session import Bound, Session
 from fusion_bench.cases.storage import keeps, model_bytes
 from fusion_bench.disk import check_room
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.modelpools.view import whole
 
 if TYPE_CHECKING:
     from fusion_bench.algorithms.base import Algorithm
@@ -57,7 +58,9 @@ def prepare(case: Case, session: Session) -> Prepared:
     bound = session.bound(case)
     size = model_bytes(bound.modelpool)
     loading = time.perf_counter() - start
-    theirs = plugin_hash([type(algorithm), type(bound.modelpool), type(bound.taskpool)])
+    facts = bound.taskpool.facts()
+    config = {**config, **({"data": facts} if facts else {})}
+    theirs = plugin_hash([type(algorithm), type(whole(bound.modelpool)), type(bound.taskpool)])
     content = (bound.modelpool.content_hash(), bound.taskpool.content_hash())
     mark = fingerprint(config, *content, session.code, theirs, torch.__version__)
     store = session.store

@@ -16,6 +16,7 @@ from fusion_bench import registry
 from fusion_bench.cases.result import CaseResult
 from fusion_bench.cases.session import Bound, Session
 from fusion_bench.cases.storage import is_new, keeps, model_bytes
+from fusion_bench.cases.trial_files import write_trials
 from fusion_bench.metrics.predictions import Predictions
 from fusion_bench.tracking.run import TrackedRun, flat
 from fusion_bench.tracking.view import save_view
@@ -26,6 +27,7 @@ _UNLOGGED = registry.DESCRIPTION - {"type", "kind"}
 if TYPE_CHECKING:
     from torch import nn
 
+    from fusion_bench.cases.trials import Finished
     from fusion_bench.modelpools.base import ModelPool
     from fusion_bench.tracking.store import Store
 
@@ -36,6 +38,7 @@ def record(
     result: CaseResult,
     model: nn.Module,
     predictions: Mapping[str, Predictions],
+    finished: Finished,
     session: Session,
     bound: Bound,
     began: float,
@@ -55,6 +58,7 @@ def record(
         if kept:
             bound.modelpool.save(model, folder / "model")
         _figure(result, folder)
+        write_trials(finished, folder, f"{result.case['algorithm']}, {result.case['taskpool']}")
         run.artifacts(folder)
     run.datasets(
         {task: adapters[task].data_hash("test") for task in predictions},
@@ -64,7 +68,9 @@ def record(
         name: result.metrics[name] for name in ("accuracy/mean", "normalized/mean") if name in result.metrics
     }
     run.model(result.case["algorithm"], headline, {"kind": result.kind})
-    work = sum(result.metrics[f"cost/{part}_seconds"] for part in ("loading", "search", "fusion", "evaluation"))
+    work = sum(
+        result.metrics[f"cost/{part}_seconds"] for part in ("loading", "search", "fusion", "evaluation", "protocol")
+    )
     spent = time.perf_counter() - began - work
     result = dataclasses.replace(result, metrics={**result.metrics, "cost/harness_seconds": spent})
     with tempfile.TemporaryDirectory(prefix="fusion_bench-") as name:

@@ -22,6 +22,7 @@ class CaseResult:
             ``predictions`` (their digest).
         reference_outcomes: the same of ``pretrained`` and ``experts``.
         data: digest of the evaluated examples, by task.
+        trials, groups: what a protocol's further fusions gave, and the means reported of them; empty without one.
         deterministic: whether the same inputs give the same predictions, to the last, on one machine.
     """
 
@@ -40,6 +41,8 @@ class CaseResult:
     reference_outcomes: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     data: dict[str, str] = field(default_factory=dict)
     deterministic: bool = True
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    groups: list[dict[str, Any]] = field(default_factory=list)
     run_id: str | None = None
     resumed: bool = False
     schema: int = SCHEMA

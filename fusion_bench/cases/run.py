@@ -16,9 +16,9 @@ import torch
 from fusion_bench.cases.case import Case
 from fusion_bench.cases.prepare import Prepared, prepare
 from fusion_bench.cases.result import SCHEMA, CaseResult
-from fusion_bench.cases.search import Candidates, Search, combinations, grid_search
 from fusion_bench.cases.session import Session
 from fusion_bench.cases.startup import import_libraries
+from fusion_bench.cases.trials import Finished, Trials
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.memory import PeakMemory
 from fusion_bench.metrics import accuracy, calibration_error, mean_accuracy_interval, normalized_accuracy
@@ -73,8 +73,8 @@ def run_case(case: Case, session: Session | None = None, progress: Progress = si
             return found
     tags = _tags(prepared, session)
     with TrackedRun(store, case.experiment, case.label, {**tags, **process_tags()}) as run:
-        result, model, predictions = _compute(prepared, session, tags, progress, began, opening, run_id=run.id)
-        return record(run, store, result, model, predictions, session, prepared.bound, began)
+        computed = _compute(prepared, session, tags, progress, began, opening, run_id=run.id)
+        return record(run, store, *computed, session, prepared.bound, began)
 
 
 def _about(case: Case, session: Session) -> dict[str, str]:
@@ -102,7 +102,7 @@ def _compute(
     began: float,
     opening: float,
     run_id: str | None = None,
-) -> tuple[CaseResult, nn.Module, dict[str, Predictions]]:
+) -> tuple[CaseResult, nn.Module, dict[str, Predictions], Finished]:
     case, bound, algorithm = prepared.case, prepared.bound, prepared.algorithm
     pool, adapters = bound.modelpool, bound.adapters
     start = time.perf_counter()
@@ -110,11 +110,12 @@ def _compute(
         adapter.size("test")
     base, experts = session.references(case, progress)
     loading = prepared.loading + opening + time.perf_counter() - start
+    trials = Trials(prepared, progress)
     with PeakMemory() as memory:
         searching, search = 0.0, None
         if prepared.grid:
             start = time.perf_counter()
-            algorithm, search = _search(prepared, progress)
+            algorithm, search = trials.search()
             searching = time.perf_counter() - start
         progress("fuse", 0, 1)
         model, costs = fuse(algorithm, pool, progress)
@@ -122,17 +123,23 @@ def _compute(
         predictions = evaluate(model, adapters, progress=progress, cache=bound.cache, device=case.device)
         evaluating = time.perf_counter() - start
     check_finite_losses(predictions)
-    metrics = summary(predictions, {task: p.accuracy for task, p in experts.items()})
+    known = {task: p.accuracy for task, p in experts.items()}
+    start = time.perf_counter()
+    finished = trials.finish(predictions, search, known)
+    trying = time.perf_counter() - start
+    metrics = summary(predictions, known)
     metrics |= {
+        **finished.metrics,
         **costs,
+        "cost/protocol_seconds": trying,
         "cost/search_seconds": searching,
         "cost/evaluation_seconds": evaluating,
         "cost/loading_seconds": loading,
         "cost/peak_memory_mb": memory.peak / 1e6,
         "cost/stored_parameters": float(sum(p.numel() for p in model.parameters())),
-        "cost/examples_seen": float(sum(adapters[t].size("validation") for t in adapters) if search else 0),
+        "cost/examples_seen": float(finished.outcomes[0].examples),
         "cost/harness_seconds": time.perf_counter()
-        - (began + costs["cost/fusion_seconds"] + searching + evaluating + loading),
+        - (began + costs["cost/fusion_seconds"] + searching + evaluating + loading + trying),
     }
     names = {group: getattr(case, group) for group in ("algorithm", "modelpool", "taskpool")}
     given = {"overrides": list(case.overrides), "seed": case.seed, "device": case.device, "id": case.id}
@@ -156,9 +163,11 @@ def _compute(
         reference_outcomes={"pretrained": outcomes(base), "experts": outcomes(experts)},
         data={task: adapters[task].data_hash("test") for task in predictions},
         deterministic=algorithm.deterministic,
+        trials=finished.to_list(),
+        groups=[dataclasses.asdict(group) for group in finished.groups],
         run_id=run_id,
     )
-    return result, model, predictions
+    return result, model, predictions, finished
 
 
 def outcomes(predictions: Mapping[str, Predictions]) -> dict[str, dict[str, Any]]:
@@ -187,24 +196,6 @@ def fuse_again(case: Case, session: Session, result: CaseResult) -> dict[str, fl
     prepared = prepare(case, session)
     chosen = {name: result.config["algorithm"][name] for name in prepared.grid}
     return fuse(dataclasses.replace(prepared.algorithm, **chosen), prepared.bound.modelpool)[1]
-
-
-def _search(prepared: Prepared, progress: Progress) -> tuple[Algorithm, Search]:
-    """The algorithm with the values that do best on the validation split."""
-    total, done = len(combinations(prepared.grid)), 0
-    fused = Candidates(prepared.algorithm, prepared.bound.modelpool)
-
-    def score(values: dict[str, Any]) -> float:
-        nonlocal done
-        progress("search on validation", done, total)
-        adapters, device = prepared.bound.adapters, prepared.case.device
-        found = evaluate(fused(values), adapters, split="validation", device=device)
-        done += 1
-        progress("search on validation", done, total)
-        return float(np.mean([p.accuracy for p in found.values()]))
-
-    search = grid_search(prepared.grid, score)
-    return dataclasses.replace(prepared.algorithm, **search.best), search
 
 
 def check_finite_losses(predictions: Mapping[str, Predictions]) -> None:

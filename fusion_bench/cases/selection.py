@@ -30,10 +30,11 @@ def matrix(
     Args:
         algorithms, modelpools, taskpools: names or globs; nothing named means every algorithm but those whose YAML
             says ``default: false`` (variants), the model pools whose YAML says ``default: true`` (where none of them
-            fits the task pool named, those that do), and every task pool that fits.
+            fits the task pool named, those that do), and every task pool that fits but for those whose YAML says
+            ``default: false`` (protocols).
         overrides: ``group.field=value[,value…]``; several values make several cases. A case whose algorithm lacks an
             overridden field is left out of a sweep over several algorithms, and is an error when nothing is left.
-        words: text (the expression after ``-k``) in which a variant's whole name asks for it.
+        words: text (the expression after ``-k``) in which the whole name of a variant or protocol asks for it.
 
     Raises:
         FusionBenchError: an unknown name, with the nearest; pools that do not fit each other; an unknown field.
@@ -53,7 +54,13 @@ def matrix(
             if config.get("default", True) or name in re.findall(r"\w+", words)
         ],
         "modelpool": _select("modelpool", modelpools, read["modelpool"]) if modelpools else _default(read["modelpool"]),
-        "taskpool": _select("taskpool", taskpools, read["taskpool"]) if taskpools else sorted(read["taskpool"]),
+        "taskpool": _select("taskpool", taskpools, read["taskpool"])
+        if taskpools
+        else [
+            name
+            for name, config in sorted(read["taskpool"].items())
+            if config.get("default", True) or name in re.findall(r"\w+", words)
+        ],
     }
     if taskpools and not modelpools and not _fitting(chosen, read):
         chosen["modelpool"] = sorted(read["modelpool"])  # a task pool that fits no default names its model pools itself
@@ -72,6 +79,8 @@ def matrix(
             if taskpool not in pool.get("taskpools", ()):
                 continue
             for algorithm in chosen["algorithm"]:
+                if algorithm in read["taskpool"][taskpool].get("without", ()):
+                    continue  # it would read what the pool's protocol keeps back
                 config = read["algorithm"][algorithm]
                 needs = [*config.get("needs", ()), *pool.get("needs", ()), *read["taskpool"][taskpool].get("needs", ())]
                 needs = [need for need in dict.fromkeys(needs) if need not in pool.get("provides", ())]

@@ -20,6 +20,7 @@ from fusion_bench.cases.startup import start_up
 from fusion_bench.cases.storage import announcement, model_bytes
 from fusion_bench.metrics.predictions import Predictions
 from fusion_bench.modelpools.base import ModelPool
+from fusion_bench.modelpools.view import restricted
 from fusion_bench.progress import Progress, silent
 from fusion_bench.taskpools.base import TaskAdapter, TaskPool
 from fusion_bench.taskpools.evaluate import LogitCache, evaluate
@@ -29,12 +30,16 @@ if TYPE_CHECKING:
 
 
 class Bound:
-    """A model pool with a task pool bound to it, and the logits of the pool's own models."""
+    """A model pool with a task pool bound to it, and the logits of the pool's own models.
+
+    Of the model pool only what the task pool's protocol lets a case read: the experts of its main trial.
+    """
 
     def __init__(self, modelpool: ModelPool, taskpool: TaskPool) -> None:
-        self.modelpool, self.taskpool = modelpool, taskpool
-        self.adapters: dict[str, TaskAdapter] = dict(taskpool.bind(modelpool))
-        self.cache = LogitCache(modelpool.owns)
+        self.trials = taskpool.trials(modelpool.expert_names)
+        self.modelpool, self.taskpool = restricted(modelpool, self.trials[0].experts), taskpool
+        self.adapters: dict[str, TaskAdapter] = dict(taskpool.bind(self.modelpool))
+        self.cache = LogitCache(self.modelpool.owns)
 
     def size(self) -> int:
         """Bytes of tensors held."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.pytest_plugin.parametrize import case_of
+from fusion_bench.pytest_plugin.parametrize import is_ours
 
 
 def plugin(config: pytest.Config) -> object:
@@ -20,6 +20,6 @@ class _Failures:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Generator[None, Any, Any]:
         report = yield
-        if call.excinfo is not None and call.excinfo.errisinstance(FusionBenchError) and case_of(item) is not None:
+        if call.excinfo is not None and call.excinfo.errisinstance(FusionBenchError) and is_ours(item):
             report.longrepr = str(call.excinfo.value)
         return report

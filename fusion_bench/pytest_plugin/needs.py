@@ -73,4 +73,14 @@ def _no_network() -> str | None:
     return None
 
 
-_CHECKS: dict[str, Callable[[], str | None]] = {"gpu": _no_gpu, "network": _no_network}
+def _no_corruptions() -> str | None:
+    from fusion_bench.datasets.corruption import unavailable
+
+    return unavailable()
+
+
+_CHECKS: dict[str, Callable[[], str | None]] = {
+    "gpu": _no_gpu,
+    "network": _no_network,
+    "robustness": _no_corruptions,
+}

@@ -38,6 +38,12 @@ def case_of(item: pytest.Item) -> Case | None:
     return value if isinstance(value, Case) else None
 
 
+def is_ours(item: pytest.Item) -> bool:
+    """Whether an item fuses or analyses: it works on pools and leaves a tracked run."""
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    return case_of(item) is not None or hasattr(params.get("analysis"), "experiment")
+
+
 def selection_line(cases: Sequence[Case], *, most: int = 8) -> str:
     """What was selected, in one line; long lists are cut and counted.
 

@@ -12,7 +12,7 @@ import pytest
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.pytest_plugin import options as command_line
 from fusion_bench.pytest_plugin.node_ids import case_id_of
-from fusion_bench.pytest_plugin.parametrize import case_of
+from fusion_bench.pytest_plugin.parametrize import is_ours
 
 if TYPE_CHECKING:
     from fusion_bench.cases import Session
@@ -42,7 +42,7 @@ class _Store:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         collect_only = session.config.getoption("collectonly", False)
-        if not collect_only and any(case_of(item) is not None for item in session.items):
+        if not collect_only and any(map(is_ours, session.items)):
             self._prepare(runs_here=True)
         return (yield)
 

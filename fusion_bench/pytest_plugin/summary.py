@@ -8,7 +8,7 @@ import pytest
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.pytest_plugin import results
-from fusion_bench.pytest_plugin.parametrize import case_of, near_names
+from fusion_bench.pytest_plugin.parametrize import case_of, is_ours, near_names
 
 _DESELECTED = "fusion_bench_deselected"  # how a worker tells the controller that cases were there and none was wanted
 
@@ -35,7 +35,7 @@ class _Summary:
         self._deselected += sum(case_of(item) is not None for item in items)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self._selected = sum(case_of(item) is not None for item in session.items)
+        self._selected = sum(map(is_ours, session.items))
         output = getattr(session.config, "workeroutput", None)
         if output is not None:
             output[_DESELECTED] = 0 if self._selected else self._deselected

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.taskpools.protocols import Group, Outcome, Protocol, Standard, Trial
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,6 +47,10 @@ class TaskAdapter(ABC):
         """
         return None
 
+    def conditions(self, split: str) -> np.ndarray | None:
+        """Under which condition each example stands (a corruption and its severity), strings ``(n,)``; or None."""
+        return None
+
     def picture(self, split: str, index: int) -> Image:
         """Example ``index`` of a split as a person would look at it, a PIL image.
 
@@ -75,10 +80,12 @@ class TaskPool(ABC):
     Attributes:
         name: as the user types it.
         tasks: their names, in the order they are shown.
+        protocol: which fusions a case makes of them, and what it evaluates.
     """
 
     name: str
     tasks: tuple[str, ...]
+    protocol: Protocol = Standard()
 
     @abstractmethod
     def bind(self, pool: ModelPool) -> Mapping[str, TaskAdapter]:
@@ -87,3 +94,15 @@ class TaskPool(ABC):
     @abstractmethod
     def content_hash(self) -> str:
         """A hash of everything that evaluation reads."""
+
+    def trials(self, experts: Sequence[str]) -> tuple[Trial, ...]:
+        """The fusions that a case makes of a model pool with these experts; the first is its main one."""
+        return self.protocol.trials(self.tasks, experts)
+
+    def groups(self, outcomes: Sequence[Outcome]) -> list[Group]:
+        """What a case reports of its trials' outcomes beside the main trial's metrics."""
+        return self.protocol.groups(outcomes)
+
+    def facts(self) -> dict[str, Any]:
+        """What results depend on and no YAML says, for instance versions of libraries that make the data."""
+        return {}

@@ -25,6 +25,7 @@ from fusion_bench.tracking.location import StoreLocation
 from fusion_bench.tracking.rows import Row, read_rows
 
 SCHEMAS = (1,)  # of report.json: those that this version reads
+_OTHERS = frozenset({"analysis", "session"})  # runs of ours that evaluate no fused model
 _COLUMNS = ("index", "label", "prediction", "confidence", "loss")
 
 
@@ -118,6 +119,8 @@ def read_records(
     records: list[Record] = []
     notes: list[str] = []
     for row in read_rows(location, experiments=experiments, where=where):
+        if row.tags.get("kind") in _OTHERS:
+            continue
         found = _record(row, location)
         if isinstance(found, Record):
             records.append(found)

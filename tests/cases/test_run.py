@@ -61,7 +61,7 @@ def test_what_a_run_leaves_behind(session: Session, toy_config: Path, tmp_path: 
     folder = Path(client.download_artifacts(result.run_id, "", str(tmp_path)))
     report = json.loads((folder / "report.json").read_text())
     table = pd.read_parquet(folder / "predictions.parquet")
-    assert list(table.columns) == ["task", "index", "label", "prediction", "confidence", "loss"]
+    assert list(table.columns) == ["task", "index", "label", "prediction", "confidence", "loss", "cluster"]
     recomputed = (table.label == table.prediction).groupby(table.task).mean()
     assert recomputed["circles"] == pytest.approx(report["metrics"]["accuracy/circles"])
     assert recomputed.mean() == pytest.approx(run.data.metrics["accuracy/mean"])

@@ -137,3 +137,40 @@ def test_a_hub_data_set_without_network_says_what_would_fetch_it(pool, monkeypat
     tasks = load_taskpool({"type": "zero_shot_classification", "tasks": {"far": {"data": "nobody/nothing-here"}}})
     with pytest.raises(FusionBenchError, match=r"datasets\.load_dataset\('nobody/nothing-here'\)"):
         tasks.bind(pool)["far"].size("test")
+
+
+def test_clusters_are_those_of_the_data_and_none_where_it_has_none(pool, tasks, toy_assets: Path) -> None:
+    adapter = tasks.bind(pool)["circles"]
+    assert adapter.clusters("test").tolist() == [f"g{i}" for i in range(24)]
+    import pyarrow.parquet as pq
+
+    bare = toy_assets.parent / "bare" / "stripes"
+    bare.mkdir(parents=True, exist_ok=True)
+    table = pq.read_table(toy_assets / "tasks_toy" / "stripes" / "test.parquet")
+    pq.write_table(table.drop_columns(["cluster"]), bare / "test.parquet")
+    without = load_taskpool({"type": "zero_shot_classification", "tasks": {"mine": {"data": str(bare)}}})
+    assert without.bind(pool)["mine"].clusters("test") is None
+
+
+def test_a_picture_is_the_one_of_the_data_and_others_are_refused(pool, tasks, toy_assets: Path) -> None:
+    from fusion_bench.datasets import open_split
+
+    adapter = tasks.bind(pool)["stripes"]
+    expected = open_split(toy_assets / "tasks_toy" / "stripes", "validation").picture(3)
+    assert np.array_equal(np.asarray(adapter.picture("validation", 3)), np.asarray(expected))
+    for index in (-1, 24):
+        with pytest.raises(FusionBenchError, match="it has 24, counted from 0"):
+            adapter.picture("validation", index)
+
+
+def test_a_task_without_pictures_says_so() -> None:
+    from fusion_bench.taskpools.base import TaskAdapter
+
+    class Words(TaskAdapter):
+        task, classes = "words", ("a", "b")
+        size = inputs = labels = logits = data_hash = None  # type: ignore[assignment]
+
+    assert Words().clusters("test") is None
+    assert Words().conditions("test") is None
+    with pytest.raises(FusionBenchError, match="'words' cannot be shown"):
+        Words().picture("test", 0)
