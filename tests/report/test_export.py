@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
+import re
 
-from fusion_bench.report.export import to_csv, to_json, to_markdown
-from fusion_bench.report.leaderboard import leaderboards
+from fusion_bench.report.export import FORMS, Entry, to_csv, to_json, to_latex, to_markdown, write_boards
+from fusion_bench.report.leaderboard import Board, Row, leaderboards
 
 
 def test_csv_reads_back_with_full_precision(results):
@@ -30,3 +32,63 @@ def test_markdown_marks_the_best_and_the_references(results):
     assert len({line.count("|") for line in lines}) == 1  # every line has the same cells
     assert "*experts*" in lines[2]
     assert "**68.0**" in lines[3]
+
+
+def _biting(results):
+    name = "a_b & 50% | {x}\\~^#$ <b>\n|"
+    result = {**results[1], "case": {**results[1]["case"], "algorithm": name}}
+    return _with_letters(leaderboards([*results, result])[0], {"ties": "ab"})
+
+
+def _with_letters(board, letters):
+    rows = tuple(dataclasses.replace(row, letters=letters.get(row.name, "")) for row in board.rows)
+    return dataclasses.replace(board, rows=rows)
+
+
+def test_markdown_keeps_its_columns_whatever_a_name_holds(results):
+    lines = to_markdown(_biting(results)).splitlines()
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+    assert "<b>" not in "".join(lines)
+
+
+def test_latex_is_a_table_of_equal_rows_whatever_a_name_holds(results):
+    board = _biting(results)
+    text = to_latex(board)
+    body = text[text.index("\\midrule") : text.index("\\bottomrule")].splitlines()[1:]
+    columns = re.search(r"\\begin\{tabular\}\{(\w+)\}", text)[1]
+    assert len(body) == len(board.rows)
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {len(columns) - 1}
+    assert all(line.endswith(r" \\") for line in body)
+    assert r"a\_b \& 50\% | \{x\}\textbackslash{}\textasciitilde{}\textasciicircum{}\#\$ <b> |" in text
+    assert r"\textit{experts}" in text
+    assert r"\textbf{68.0}" in text
+    assert "66.8--69.2" in text
+
+
+def test_letters_stand_in_a_column_of_their_own(results):
+    board = _with_letters(leaderboards(results)[0], {"ties": "ab"})
+    lines = to_markdown(board).splitlines()
+    place = lines[0].split("|").index(" group ")
+    assert {line.split("|")[2].strip(): line.split("|")[place].strip() for line in lines[2:]} == {
+        row.name if not row.is_reference else f"*{row.name}*": "ab" if row.name == "ties" else "" for row in board.rows
+    }
+
+
+def test_several_boards_are_one_document(results):
+    board = _with_letters(leaderboards(results)[0], {"ties": "a"})
+    other = Board(
+        "other", "pool", ("mnist", "new"), (Row("ties", "merging", {"mnist": 0.5, "new": 0.25}, mean=0.375, rank=1),)
+    )
+    entries = [Entry(board, "0a1b"), Entry(other)]
+    rows = list(csv.DictReader(io.StringIO(write_boards(entries, "csv"))))
+    assert len(rows) == len(board.rows) + 1
+    assert rows[-1]["new"] == "0.25"
+    assert rows[0]["new"] == ""
+    assert {row["data"] for row in rows} == {"0a1b", ""}
+    document = json.loads(write_boards(entries, "json"))
+    assert [found["taskpool"] for found in document["boards"]] == ["mini8", "pool"]
+    assert [row["group"] for row in document["boards"][0]["rows"] if row["algorithm"] == "ties"] == ["a"]
+    assert write_boards(entries, "md").count("## ") == 2
+    assert write_boards(entries, "latex").count("\\begin{tabular}") == 2
+    assert json.loads(write_boards([], "json"))["boards"] == []
+    assert FORMS == ("md", "csv", "latex", "json")

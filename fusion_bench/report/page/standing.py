@@ -1,0 +1,44 @@
+"""Who is better than whom for sure: letters and rank ranges of a group's methods."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from fusion_bench.report.page.groups import Group
+from fusion_bench.report.page.outcomes import Outcomes
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Of one method: the letters of the groups it belongs to, and the best and worst rank that the tests leave open."""
+
+    letters: str
+    ranks: tuple[int, int]
+
+
+def standings(group: Group, outcomes: Outcomes) -> dict[str, Standing]:
+    """By label, of the newest run of each method; bounds are no entrants, and runs without outcomes are left out."""
+    methods = {
+        label: outcomes.correct[run.run_id]
+        for label, run in group.newest.items()
+        if not run.is_reference and run.run_id in outcomes.correct
+    }
+    if len(methods) < 2:
+        return {}
+    from fusion_bench.metrics.ranking import rank_runs
+
+    ranking = rank_runs(methods, alpha=ALPHA, clusters=outcomes.clusters or None)
+    return {name: Standing(ranking.letters[name], ranking.rank_ranges[name]) for name in methods}
+
+
+def groups_in(letters: str) -> set[str]:
+    """The single groups in a run's letters, which go on as a2, b2 after Z.
+
+    Example:
+        >>> sorted(groups_in("Zaa2"))
+        ['Z', 'a', 'a2']
+    """
+    return set(re.findall(r"[A-Za-z]\d*", letters))
