@@ -15,7 +15,6 @@ from fusion_bench.errors import FusionBenchError
 
 if TYPE_CHECKING:
     from fusion_bench.progress import Progress
-    from fusion_bench.report.page.pictures import Load
     from fusion_bench.tracking.location import StoreLocation
     from fusion_bench.tracking.records import Record
 
@@ -66,6 +65,7 @@ def _html(
     progress: _Progress,
     began: float,
 ) -> int:
+    from fusion_bench.cases.page import adapters
     from fusion_bench.disk import byte_text
     from fusion_bench.report.page import write_report
     from fusion_bench.report.page.panels.analysis import analysis_panels
@@ -152,23 +152,6 @@ def combined(where: str, *, session: str | None = None, since: str | None = None
         moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
         parts.append(f"attributes.start_time >= {int(moment.timestamp() * 1000)}")
     return " and ".join(parts)
-
-
-def adapters(config_dir: Path | None, plugins: Sequence[str]) -> Load:
-    """Tasks of pools that are on this machine: a report fetches nothing."""
-
-    def load(modelpool: str, taskpool: str) -> Mapping[str, Any]:
-        from fusion_bench import registry
-
-        for group, name in (("modelpool", modelpool), ("taskpool", taskpool)):
-            if "network" in registry.read_config(group, name, config_dir=config_dir).get("needs", ()):
-                raise FusionBenchError(f"{name} is on the network, from which a report fetches nothing")
-        pool = registry.build("modelpool", modelpool, config_dir=config_dir, plugins=plugins)
-        tasks = registry.build("taskpool", taskpool, config_dir=config_dir, plugins=plugins)
-        bound: Mapping[str, Any] = tasks.bind(pool)
-        return bound
-
-    return load
 
 
 def shown(uri: str) -> str:

@@ -45,6 +45,7 @@ class Options:
     update_baseline: bool = False
     baselines: Path | None = None
     markdown: Path | None = None
+    page: bool = True
 
     @property
     def chosen(self) -> bool:
@@ -60,6 +61,7 @@ _ALWAYS: tuple[tuple[str, dict[str, Any]], ...] = (
         {"choices": SAVE_MODELS, "help": "which fused models to keep: none, the best of each pool, or all"},
     ),
     ("tracking-uri", {"metavar": "URI", "help": "MLflow store (default: MLFLOW_TRACKING_URI, else mlruns/mlflow.db)"}),
+    ("no-page", {"action": "store_true", "help": "do not keep an HTML page of the session's runs in the store"}),
     ("update-baseline", {"action": "store_true", "help": "make what the cases measure now their baselines"}),
     ("baselines", {"metavar": "DIR", "help": "where baselines lie (default: bench/baselines)"}),
 )
@@ -153,6 +155,7 @@ def read(config: pytest.Config) -> Options:
         update_baseline=bool(config.getoption(_dest("update-baseline"), False)),
         baselines=path("baselines"),
         markdown=path("markdown"),
+        page=not config.getoption(_dest("no-page"), False),
     )
 
 

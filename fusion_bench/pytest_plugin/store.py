@@ -108,6 +108,23 @@ def open_session(config: pytest.Config) -> Session:
     )
 
 
+def keep_page(config: pytest.Config) -> str | None:
+    """Keep the page of the session's runs in the store; the line that says where, or why not."""
+    role: Any = config.pluginmanager.get_plugin(PLUGIN_NAME)
+    store: Store | None = role.ready
+    options = command_line.read(config)
+    if store is None or not options.page:
+        return None
+    from fusion_bench.cases.page import adapters, log_page
+
+    source = shlex.join(["pytest", *config.invocation_params.args])
+    load = adapters(options.config_dir, options.plugins)
+    try:
+        return f"page:        {log_page(store, role.session_name, source, load=load)}"
+    except FusionBenchError as error:
+        return f"no page of this session: {error.message}"
+
+
 def closing_lines(config: pytest.Config, experiments: Iterable[str]) -> list[str]:
     """Where the runs are and how to open them; nothing where none was tracked."""
     from fusion_bench import tracking

@@ -116,5 +116,6 @@ def write_links(terminalreporter: Any, config: pytest.Config, found: list[dict[s
     from fusion_bench.pytest_plugin import store
 
     experiments = [f"{result['case']['modelpool']}/{result['case']['taskpool']}" for result in found]
-    for line in store.closing_lines(config, experiments):
+    page = store.keep_page(config)
+    for line in [*([page] if page else []), *store.closing_lines(config, experiments)]:
         terminalreporter.write_line(line)
