@@ -17,3 +17,9 @@ state = pool.state_dict("base")
 adapters = tasks.bind(pool)
 batch = next(iter(adapters["mnist"].inputs("test")))
 print(f"{algorithm}; {len(state)} tensors; {len(adapters)} tasks; first batch {tuple(batch.shape)}")
+
+from fusion_bench.report.page.assets import environment, scripts, styles  # noqa: E402 - after the check above
+from fusion_bench.report.published import tables  # noqa: E402
+
+environment().get_template("page.html.j2")
+print(f"{len(tables())} published tables; the page's {len(scripts()) + len(styles())} characters")
