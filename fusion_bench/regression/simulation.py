@@ -86,6 +86,12 @@ def catches(
     return caught
 
 
+def result_pair(night: Night, rng: np.random.Generator, *, lost: float, gained: float) -> tuple[Baseline, Baseline]:
+    """A baseline and a later result of one case that lost and gained such shares of what it had right and wrong."""
+    (right,) = _accuracies(dataclasses.replace(night, cases=1), rng)
+    return _pair(night, right, rng.binomial(right, lost), rng.binomial(night.examples - right, gained))
+
+
 def _accuracies(night: Night, rng: np.random.Generator) -> np.ndarray:
     """How many examples each case has right on each task, int64 ``(cases, tasks)``: between 30 and 95 per cent."""
     return rng.integers(int(0.3 * night.examples), int(0.95 * night.examples), size=(night.cases, night.tasks))

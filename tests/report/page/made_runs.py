@@ -201,3 +201,17 @@ def nights(
                 )
             )
     return found
+
+
+def five_hundred_runs() -> list[Any]:
+    """Thirty methods in fifteen nights, and fifty values of an option: eighty rows, eight tasks of 1,225 examples."""
+    world = World(
+        tasks=("mnist", "fashion", "animals", "letters", "hangul", "radicals", "scripts", "artists"), size=1225
+    )
+    methods = {"pretrained": 0.35, "experts": 0.95} | {f"method_{i}": 0.45 + 0.01 * i for i in range(25)}
+    methods |= {f"dare_{i}": 0.5 + 0.05 * i for i in range(3)}
+    runs = nights(methods, 15, world=world, harmed="method_7", since=9)
+    for i in range(50):
+        overrides = [f"algorithm.scaling={i / 50}"]
+        runs.append(made_run("ties", world.predictions(0.3 + 0.006 * i), night=14, overrides=overrides))
+    return runs
