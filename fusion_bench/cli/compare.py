@@ -150,6 +150,9 @@ def _print(compared: Comparison, head: str, names: tuple[str, str]) -> None:
     better = [line for line in compared.lines if line.is_significant()]
     level = f"{len(better)} of {len(compared.lines)} differences are significant at 5 % together"
     console.print(f"in per cent; p corrected by Holm; {level}")
+    if compared.detectable is not None:
+        least = f"{100 * compared.detectable:.2f} points of the mean"
+        console.print(f"{compared.examples:,} examples; a difference of {least} would be found 8 times in 10")
     if compared.clustered:
         console.print(f"examples that share a source are counted together in: {', '.join(compared.clustered)}")
     for note in compared.notes:

@@ -48,6 +48,8 @@ class Comparison:
     Attributes:
         examples: how many each line of the mean rests on.
         clustered: tasks whose examples were counted by the source they share.
+        detectable: the smallest difference of the mean that so many examples find 8 times in 10, where as many of them
+            are discordant as here; None of sets, and where none can be found.
         notes: what was left out, and why.
     """
 
@@ -55,6 +57,7 @@ class Comparison:
     examples: int
     clustered: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    detectable: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -130,7 +133,8 @@ def compare_runs(
         gained, lost = int((first[name] & ~second[name]).sum()), int((~first[name] & second[name]).sum())
         accuracies = (float(first[name].mean()), float(second[name].mean()))
         lines.append(_line(name, accuracies, difference, corrected[name], gained, lost))
-    return Comparison(tuple(lines), sum(map(len, first.values())), tuple(clusters), tuple(notes))
+    examples = sum(map(len, first.values()))
+    return Comparison(tuple(lines), examples, tuple(clusters), tuple(notes), _detectable(first, second, clusters))
 
 
 def compare_sets(pairs: Mapping[str, tuple[Outcomes, Outcomes]], *, notes: Sequence[str] = ()) -> Comparison:
@@ -146,6 +150,20 @@ def compare_sets(pairs: Mapping[str, tuple[Outcomes, Outcomes]], *, notes: Seque
     ]
     examples = max((sum(map(len, first.values())) for first, _ in pairs.values()), default=0)
     return Comparison(tuple(lines), examples, (), tuple(notes))
+
+
+def _detectable(first: Outcomes, second: Outcomes, clusters: Mapping[str, np.ndarray]) -> float | None:
+    from fusion_bench.metrics.power import detectable_mean_difference, discordant_shares
+    from fusion_bench.metrics.variance import design_effect
+
+    shares = discordant_shares(first, second)
+    if not any(shares.values()):
+        return None
+    change = {task: first[task].astype(float) - second[task] for task in clusters}
+    effects = {task: design_effect(change[task], labels) for task, labels in clusters.items()}
+    sizes = {task: len(values) for task, values in first.items()}
+    found = detectable_mean_difference(sizes, shares, design_effects=effects or None)
+    return found if np.isfinite(found) else None
 
 
 def _line(
