@@ -1,0 +1,89 @@
+"""`.ci/nightly` and the workflow that calls it, with commands that only write down what they were asked."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / ".ci" / "nightly"
+WORKFLOW = ROOT / ".github" / "workflows" / "nightly.yml"
+
+FAKE = """#!/usr/bin/env bash
+echo "$(basename "$0") $*" >> "$ASKED"
+while [ $# -gt 0 ]; do
+  case "$1" in --markdown | --junitxml | --out) echo "# from $1" > "$2"; shift ;; esac
+  shift
+done
+exit "${STATUS:-0}"
+"""
+
+
+@pytest.fixture
+def night(tmp_path: Path):
+    """Runs the script in an environment of fakes; gives its status and what the fakes were asked."""
+    commands = tmp_path / "venv" / "bin"
+    commands.mkdir(parents=True)
+    for name in ("pytest", "fusion_bench", "pip"):
+        (commands / name).write_text(FAKE)
+        (commands / name).chmod(0o755)
+
+    def run(*words: str, status: int = 0) -> tuple[int, list[str], Path]:
+        environment = {
+            **os.environ,
+            "NIGHTLY_VENV": str(tmp_path / "venv"),
+            "ASKED": str(tmp_path / "asked"),
+            "STATUS": str(status),
+            "GITHUB_STEP_SUMMARY": str(tmp_path / "job.md"),
+        }
+        done = subprocess.run([SCRIPT, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        asked = (tmp_path / "asked").read_text().splitlines() if (tmp_path / "asked").exists() else []
+        return done.returncode, asked, tmp_path
+
+    return run
+
+
+def test_a_night_gates_reports_and_leaves_a_summary(night) -> None:
+    status, asked, folder = night("pinned", "night", "-k", "ties")
+    assert status == 0
+    bench, report, freeze = asked
+    assert bench.startswith("pytest bench --baseline --tracking-uri sqlite:///")
+    assert bench.endswith("-k ties")
+    assert report.startswith("fusion_bench report --tracking-uri sqlite:///")
+    assert freeze == "pip freeze --exclude-editable"
+    assert (folder / "job.md").read_text() == "# from --markdown\n"
+
+
+def test_a_night_that_fails_fails_and_still_reports(night) -> None:
+    status, asked, folder = night("newest", "night", status=1)
+    assert status == 1
+    assert [line.split()[0] for line in asked] == ["pytest", "fusion_bench", "pip"]
+    assert (folder / "job.md").exists()
+
+
+@pytest.mark.parametrize("words", [(), ("pinned",), ("other", "x")])
+def test_what_is_not_understood_is_answered_with_the_use(night, words) -> None:
+    status, asked, _ = night(*words)
+    assert (status, asked) == (2, [])
+
+
+def test_the_workflow_calls_what_is_there() -> None:
+    workflow = yaml.safe_load(WORKFLOW.read_text())
+    assert workflow["jobs"]["bench"]["strategy"]["matrix"]["versions"] == ["pinned", "newest"]
+    lines = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    calls = [line for line in lines if ".ci/" in line]
+    assert len(calls) == 2
+    assert all(re.match(r"\.ci/nightly (pinned|\$\{\{ matrix\.versions \}\}) ", call) for call in calls)
+    assert os.access(SCRIPT, os.X_OK)
+
+
+def test_constraints_are_versions_and_nothing_else() -> None:
+    lines = (ROOT / ".ci" / "constraints.txt").read_text().splitlines()
+    pinned = [line for line in lines if not line.startswith("#")]
+    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][\w.+!]*", line) for line in pinned)
+    assert {line.partition("==")[0] for line in pinned} >= {"torch", "mlflow", "numpy", "transformers"}
