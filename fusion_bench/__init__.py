@@ -5,9 +5,10 @@ Names are loaded when first used, so that ``import fusion_bench`` stays cheap.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.lazy import late
 
 if TYPE_CHECKING:
     from fusion_bench.cases import Case, run_case
@@ -27,23 +28,18 @@ __all__ = [
     "run_case",
 ]
 
-_HOMES = {
-    "Case": "fusion_bench.cases",
-    "run_case": "fusion_bench.cases",
-    "merge": "fusion_bench.merging",
-    "results": "fusion_bench.tracking.frames",
-    "load_algorithm": "fusion_bench.registry",
-    "load_modelpool": "fusion_bench.registry",
-    "load_taskpool": "fusion_bench.registry",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        import importlib
-
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'fusion_bench' has no attribute {name!r}")
+__getattr__ = late(
+    __name__,
+    {
+        "Case": "cases",
+        "run_case": "cases",
+        "merge": "merging",
+        "results": "tracking.frames",
+        "load_algorithm": "registry",
+        "load_modelpool": "registry",
+        "load_taskpool": "registry",
+    },
+)
 
 
 def __dir__() -> list[str]:

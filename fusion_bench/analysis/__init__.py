@@ -6,7 +6,9 @@ and figures of them in a tracked run. ``pytest bench -k analysis`` runs them all
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fusion_bench.lazy import late
 
 if TYPE_CHECKING:
     from fusion_bench.analysis.ancestry import kinship
@@ -31,23 +33,18 @@ __all__ = [
     "task_vector_norms",
 ]
 
-_HOMES = {
-    "cosine_matrix": "geometry",
-    "cross_task": "transfer",
-    "kinship": "ancestry",
-    "loss_path": "paths",
-    "run_analysis": "run",
-    "sign_conflict": "signs",
-    "singular_spectra": "spectra",
-    "subspace_alignment": "subspaces",
-    "subspace_overlap": "subspaces",
-    "task_vector_norms": "geometry",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        import importlib
-
-        return getattr(importlib.import_module(f"fusion_bench.analysis.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'fusion_bench.analysis' has no attribute {name!r}")
+__getattr__ = late(
+    __name__,
+    {
+        "cosine_matrix": "geometry",
+        "cross_task": "transfer",
+        "kinship": "ancestry",
+        "loss_path": "paths",
+        "run_analysis": "run",
+        "sign_conflict": "signs",
+        "singular_spectra": "spectra",
+        "subspace_alignment": "subspaces",
+        "subspace_overlap": "subspaces",
+        "task_vector_norms": "geometry",
+    },
+)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fusion_bench.cases.case import Case
 from fusion_bench.cases.result import CaseResult
 from fusion_bench.cases.selection import matrix
+from fusion_bench.lazy import late
 
 if TYPE_CHECKING:
     from fusion_bench.cases.run import run_case
@@ -14,12 +15,5 @@ if TYPE_CHECKING:
 
 __all__ = ["Case", "CaseResult", "Session", "matrix", "run_case"]
 
-_LATE = {"run_case": "fusion_bench.cases.run", "Session": "fusion_bench.cases.session"}  # torch is behind these
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LATE:
-        import importlib
-
-        return getattr(importlib.import_module(_LATE[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# torch is behind these
+__getattr__ = late(__name__, {"run_case": "run", "Session": "session"})

@@ -6,7 +6,9 @@ difference a pool can detect), ``seeds``, ``sign_flip``, ``effect_size``, ``vari
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fusion_bench.lazy import late
 
 if TYPE_CHECKING:
     from fusion_bench.metrics.classification import accuracy, calibration_error, cross_entropy, normalized_accuracy
@@ -28,23 +30,18 @@ __all__ = [
     "wilson_interval",
 ]
 
-_HOMES = {
-    "accuracy": "classification",
-    "calibration_error": "classification",
-    "cross_entropy": "classification",
-    "holm": "multiplicity",
-    "mcnemar_tests": "mcnemar",
-    "mean_accuracy_interval": "intervals",
-    "normalized_accuracy": "classification",
-    "paired_difference": "paired",
-    "paired_difference_interval": "paired",
-    "wilson_interval": "intervals",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        import importlib
-
-        return getattr(importlib.import_module(f"fusion_bench.metrics.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'fusion_bench.metrics' has no attribute {name!r}")
+__getattr__ = late(
+    __name__,
+    {
+        "accuracy": "classification",
+        "calibration_error": "classification",
+        "cross_entropy": "classification",
+        "holm": "multiplicity",
+        "mcnemar_tests": "mcnemar",
+        "mean_accuracy_interval": "intervals",
+        "normalized_accuracy": "classification",
+        "paired_difference": "paired",
+        "paired_difference_interval": "paired",
+        "wilson_interval": "intervals",
+    },
+)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fusion_bench.lazy import late
 
 if TYPE_CHECKING:
     from fusion_bench.report.export import to_csv, to_json, to_markdown
@@ -22,22 +24,17 @@ __all__ = [
     "to_markdown",
 ]
 
-_HOMES = {
-    "Board": "leaderboard",
-    "Row": "leaderboard",
-    "leaderboards": "leaderboard",
-    "case_figure": "plots",
-    "comparison_figure": "plots",
-    "render": "table",
-    "to_csv": "export",
-    "to_json": "export",
-    "to_markdown": "export",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        import importlib
-
-        return getattr(importlib.import_module(f"fusion_bench.report.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'fusion_bench.report' has no attribute {name!r}")
+__getattr__ = late(
+    __name__,
+    {
+        "Board": "leaderboard",
+        "Row": "leaderboard",
+        "leaderboards": "leaderboard",
+        "case_figure": "plots",
+        "comparison_figure": "plots",
+        "render": "table",
+        "to_csv": "export",
+        "to_json": "export",
+        "to_markdown": "export",
+    },
+)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from fusion_bench.lazy import late
 from fusion_bench.tracking.links import closing_lines, experiment_link, ui_command, view_link
 from fusion_bench.tracking.location import StoreLocation, locate_store
 
@@ -22,12 +23,5 @@ __all__ = [
     "view_link",
 ]
 
-_LATE = {"TrackedRun": "fusion_bench.tracking.run", "Store": "fusion_bench.tracking.store"}  # mlflow is behind these
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LATE:
-        import importlib
-
-        return getattr(importlib.import_module(_LATE[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# mlflow is behind these
+__getattr__ = late(__name__, {"TrackedRun": "run", "Store": "store"})

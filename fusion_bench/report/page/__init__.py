@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fusion_bench.lazy import late
 
 if TYPE_CHECKING:
     from fusion_bench.report.page.panels import Panel
@@ -12,18 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Panel", "Run", "Written", "build_payload", "write_report"]
 
-_HOMES = {
-    "Panel": "panels",
-    "Run": "runs",
-    "Written": "write",
-    "build_payload": "payload",
-    "write_report": "write",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        import importlib
-
-        return getattr(importlib.import_module(f"fusion_bench.report.page.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'fusion_bench.report.page' has no attribute {name!r}")
+__getattr__ = late(
+    __name__,
+    {
+        "Panel": "panels",
+        "Run": "runs",
+        "Written": "write",
+        "build_payload": "payload",
+        "write_report": "write",
+    },
+)
