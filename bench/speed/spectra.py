@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fusion_bench.algorithms.tsv_m import merge_singular_vectors
 from fusion_bench.weights.lapack import gram, largest_eigenpairs
-from fusion_bench.weights.polar import polar
+from fusion_bench.weights.spectral import polar
 
 TASKS, RANK = 8, 96
 
