@@ -1,7 +1,8 @@
 """What the experts of a pool have in common, before anything fuses them. Try ``pytest bench -k analysis``.
 
 One case per analysis, model pool and task pool, on the pools that ``--modelpool``, ``--taskpool`` and overrides of
-pools select. Analyses are no algorithms: where the command line names algorithms, none runs.
+pools select. Analyses are no algorithms: where the command line names algorithms, none runs. Nor does one on a task
+pool that is a protocol: it would look at the same models once more.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 
 import pytest
 
+from fusion_bench import registry
 from fusion_bench.analysis.case import analysis_cases
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.pytest_plugin import options
@@ -24,8 +26,7 @@ def pytest_generate_tests(metafunc):
     metafunc.config.addinivalue_line("markers", "analysis: fusion_bench: what models have in common; fuses nothing")
     asked = options.read(metafunc.config)
     if asked.algorithms or any(override.startswith("algorithm.") for override in asked.overrides):
-        why = "analyses fuse nothing: they run where no algorithm is named"
-        metafunc.parametrize("analysis", [pytest.param(None, id="none", marks=pytest.mark.skip(reason=why))])
+        metafunc.parametrize("analysis", [pytest.param(None, id="none")])  # the plugin leaves this out
         return
     try:
         found = analysis_cases(
@@ -40,8 +41,9 @@ def pytest_generate_tests(metafunc):
     cases = [
         pytest.param(case, id=case.id, marks=[getattr(pytest.mark, name) for name in ("analysis", *case.needs)])
         for case in found
+        if registry.read_config("taskpool", case.taskpool, config_dir=asked.config_dir).get("default", True)
     ]
-    metafunc.parametrize("analysis", cases)
+    metafunc.parametrize("analysis", cases or [pytest.param(None, id="none")])
 
 
 def bench_analysis(analysis, fusion_session, request):

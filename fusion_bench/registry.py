@@ -34,6 +34,7 @@ _HOMES = {
     "modelpool": ("fusion_bench.modelpools", "ModelPool"),
     "taskpool": ("fusion_bench.taskpools", "TaskPool"),
 }
+_NO_TYPES = frozenset({"base", "evaluate", "matrices", "options", "view"})  # files of the groups that define none
 _BUILT_IN = Path(__file__).parent / "config"
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same language; ten times faster where libyaml is built in
 
@@ -131,7 +132,7 @@ def resolve_class(group: str, type_name: str, *, plugins: Sequence[str] = ()) ->
             return _only_class(module, base)
         if hasattr(module, "__path__") and importlib.util.find_spec(f"{module.__name__}.{type_name}") is not None:
             return _only_class(importlib.import_module(f"{module.__name__}.{type_name}"), base)
-    known = sorted(p.stem for p in _package_folder(package).glob("[a-z]*.py") if p.stem not in {"base", "options"})
+    known = sorted(p.stem for p in _package_folder(package).glob("[a-z]*.py") if p.stem not in _NO_TYPES)
     error = unknown_name(f"{group} type", type_name, known)
     raise FusionBenchError(error.message, hint=f"{error.hint}; a file of your own: --plugin {type_name}.py")
 

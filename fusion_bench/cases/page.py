@@ -33,15 +33,18 @@ def adapters(config_dir: Path | None = None, plugins: Sequence[str] = ()) -> Loa
     return load
 
 
-def log_page(store: Store, session: str, source: str, *, load: Load | None = None) -> str:
-    """Make the page of a session's runs, and keep it as ``report.html`` of a run of kind ``session``; returns where.
+def log_page(store: Store, session: str, source: str, *, load: Load | None = None) -> str | None:
+    """Make the page of a session's runs, and keep it as ``report.html`` of a run of kind ``session``.
+
+    Returns:
+        where; None for a session that has no finished run of its own (its cases failed, or were reused).
 
     Args:
         source: the command that the session is.
         load: see `adapters`; without it the page has no pictures.
 
     Raises:
-        FusionBenchError: the session has no finished run, or its page cannot be written.
+        FusionBenchError: the page cannot be written.
     """
     from fusion_bench.report.page import write_report
     from fusion_bench.tracking.records import read_records
@@ -49,7 +52,7 @@ def log_page(store: Store, session: str, source: str, *, load: Load | None = Non
 
     records, notes = read_records(store.location, where=f"tags.session = '{session}'")
     if not records:
-        raise FusionBenchError(f"session {session} has no finished run")
+        return None
     tags = {"kind": "session", "session": session, "mlflow.source.name": source, "mlflow.source.type": "LOCAL"}
     with (
         tempfile.TemporaryDirectory(prefix="fusion_bench-") as name,

@@ -126,6 +126,8 @@ def _compute(
     known = {task: p.accuracy for task, p in experts.items()}
     start = time.perf_counter()
     finished = trials.finish(predictions, search, known)
+    for tried in finished.predictions.values():
+        check_finite_losses(tried)
     trying = time.perf_counter() - start
     metrics = summary(predictions, known)
     metrics |= {
@@ -149,7 +151,7 @@ def _compute(
         kind=case.kind,
         tasks=list(predictions),
         metrics=metrics,
-        interval=list(mean_accuracy_interval({task: p.correct for task, p in predictions.items()})),
+        interval=list(interval(predictions)),
         data_access=list(algorithm.data_access) + (["labels (validation)"] if search else []),
         config={**prepared.config, "algorithm": chosen},
         fingerprint=prepared.fingerprint,
@@ -168,6 +170,12 @@ def _compute(
         run_id=run_id,
     )
     return result, model, predictions, finished
+
+
+def interval(predictions: Mapping[str, Predictions]) -> tuple[float, float]:
+    """95 % interval of the mean accuracy over the test examples; those that share a source are counted together."""
+    clusters = {task: p.cluster for task, p in predictions.items() if p.cluster is not None}
+    return mean_accuracy_interval({task: p.correct for task, p in predictions.items()}, clusters=clusters or None)
 
 
 def outcomes(predictions: Mapping[str, Predictions]) -> dict[str, dict[str, Any]]:

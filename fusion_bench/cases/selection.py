@@ -166,6 +166,12 @@ def _nothing(
             return unknown_name("option", field, fields, where=f"algorithm {', '.join(chosen[group])}")
         if group not in registry.GROUPS:
             return unknown_name("group", group, registry.GROUPS, where=f"override {override!r}")
+    closed = [t for t in chosen["taskpool"] if set(chosen["algorithm"]) <= set(read["taskpool"][t].get("without", ()))]
+    if closed:
+        return FusionBenchError(
+            f"{', '.join(chosen['algorithm'])} cannot run on {', '.join(closed)}: it would read what is kept back",
+            hint=f"run it on another task pool; without there: {', '.join(read['taskpool'][closed[0]]['without'])}",
+        )
     fits = "; ".join(f"{name}: {', '.join(c.get('taskpools', ()))}" for name, c in sorted(read["modelpool"].items()))
     return FusionBenchError(
         f"no case: {', '.join(chosen['algorithm'])} on {', '.join(chosen['modelpool'])} and "

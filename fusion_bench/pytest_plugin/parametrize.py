@@ -44,6 +44,11 @@ def is_ours(item: pytest.Item) -> bool:
     return case_of(item) is not None or hasattr(params.get("analysis"), "experiment")
 
 
+def _is_of_nothing(item: pytest.Item) -> bool:
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    return "analysis" in params and params["analysis"] is None
+
+
 def selection_line(cases: Sequence[Case], *, most: int = 8) -> str:
     """What was selected, in one line; long lists are cut and counted.
 
@@ -112,6 +117,13 @@ class _Parametrize:
         except FusionBenchError as error:
             raise pytest.Collector.CollectError(f"fusion_bench: {error}") from error
         metafunc.parametrize("case", [_param(case) for case in cases], indirect=True)
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        # an analysis of nothing stands for "none was asked for": pytest would report an empty list as a skipped test
+        nothing = [item for item in items if _is_of_nothing(item)]
+        if nothing:
+            items[:] = [item for item in items if item not in nothing]
+            self._config.hook.pytest_deselected(items=nothing)
 
     def pytest_report_collectionfinish(self, config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
         cases = [case for case in map(case_of, items) if case is not None]

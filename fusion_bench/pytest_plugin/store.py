@@ -120,7 +120,8 @@ def keep_page(config: pytest.Config) -> str | None:
     source = shlex.join(["pytest", *config.invocation_params.args])
     load = adapters(options.config_dir, options.plugins)
     try:
-        return f"page:        {log_page(store, role.session_name, source, load=load)}"
+        place = log_page(store, role.session_name, source, load=load)
+        return None if place is None else f"page:        {place}"
     except FusionBenchError as error:
         return f"no page of this session: {error.message}"
 

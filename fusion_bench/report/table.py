@@ -60,7 +60,7 @@ def render(board: Board, *, width: int, console: Console | None = None) -> Rende
         table.add_row(*cells, style="dim" if row.is_reference else "")
     note = "accuracy in %; norm: in % of the experts'; " + ("bold" if coloured else "*") + ": best method"
     if any(column.header == "≈" for column in columns):
-        note += "\n≈: methods that share a letter cannot be told apart"
+        note += "\n≈: methods that share a letter cannot be told apart, by examples counted singly"
     if legend:
         note += "\ntasks: " + ", ".join(f"{mark} {task}" for mark, task in legend.items())
     return Group(Text(board.title, style="bold"), table, Text(note, style="dim"))

@@ -17,13 +17,24 @@ def test_objects(algorithm, modelpool, taskpool, case):
 
 
 def runs(database: Path) -> list[tuple[str, str, str]]:
-    """Status, session and command line of every run in a store."""
+    """Status, session and command line of every run of a case in a store."""
     with sqlite3.connect(database) as connection:
         return connection.execute(
             "SELECT r.status, s.value, c.value FROM runs r"
             " JOIN tags s ON s.run_uuid = r.run_uuid AND s.key = 'session'"
             " JOIN tags c ON c.run_uuid = r.run_uuid AND c.key = 'mlflow.source.name'"
+            " JOIN tags k ON k.run_uuid = r.run_uuid AND k.key = 'case'"
         ).fetchall()
+
+
+def pages(database):
+    """The artifacts of every run that keeps a session's page."""
+    with sqlite3.connect(database) as connection:
+        found = connection.execute(
+            "SELECT r.artifact_uri FROM runs r"
+            " JOIN tags k ON k.run_uuid = r.run_uuid AND k.key = 'kind' AND k.value = 'session'"
+        ).fetchall()
+    return [Path(uri.removeprefix("file://")) / "report.html" for (uri,) in found]
 
 
 def test_a_run_per_case_then_reused(pytester, toy_config, monkeypatch):
@@ -43,9 +54,13 @@ def test_a_run_per_case_then_reused(pytester, toy_config, monkeypatch):
     assert "--algorithm simple_average" in command
     assert "viewStateShareKey=leaderboard" in first.stdout.str()  # the link opens the table with metric columns
 
+    (page,) = pages(database)
+    assert "simple_average" in page.read_text(encoding="utf-8")
+    first.stdout.fnmatch_lines([f"page: *{page}"])
+
     again = pytester.runpytest_subprocess(*options, "--resume", "-k", "test_fusion")
     again.stdout.fnmatch_lines(["*simple_average-toy-toy2*reused*"])
-    assert len(runs(database)) == 1
+    assert len(runs(database)) == len(pages(database)) == 1  # nothing new, so no page of it
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["here", "worker"])
