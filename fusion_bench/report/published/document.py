@@ -22,7 +22,7 @@ options that the source states: FusionBench's TIES sums the entries that agree, 
 ```python
 from fusion_bench.report.published import beside, findings, tables
 
-for row in beside(results, tables()):      # case results, as dictionaries
+for row in beside(results, tables()):  # case results, as dictionaries
     print(row.name, row.text, row.inside)  # ties_sum[scaling=0.3] paper 72.2, here 72.0 ± 0.3 True
 ```
 
