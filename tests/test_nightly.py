@@ -66,6 +66,21 @@ def test_a_night_that_fails_fails_and_still_reports(night) -> None:
     assert (folder / "job.md").exists()
 
 
+def test_what_another_night_left_does_not_pass_for_this_one(night, tmp_path: Path) -> None:
+    (tmp_path / "night").mkdir()
+    (tmp_path / "night" / "summary.md").write_text("All 16 cases hold")
+    (tmp_path / "venv" / "bin" / "pytest").write_text("#!/bin/sh\nexit 4\n")
+    status, _, folder = night("newest", "night")
+    assert status == 4
+    assert (folder / "job.md").read_text() == "No summary: pytest ended with 4 before it began.\n"
+
+
+def test_a_folder_that_cannot_be_made_ends_it(night, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    status, asked, _ = night("pinned", "file/night")
+    assert (status, asked) == (2, [])
+
+
 @pytest.mark.parametrize("words", [(), ("pinned",), ("other", "x")])
 def test_what_is_not_understood_is_answered_with_the_use(night, words) -> None:
     status, asked, _ = night(*words)
@@ -76,7 +91,7 @@ def test_the_workflow_calls_what_is_there() -> None:
     workflow = yaml.safe_load(WORKFLOW.read_text())
     assert workflow["jobs"]["bench"]["strategy"]["matrix"]["versions"] == ["pinned", "newest"]
     lines = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
-    calls = [line for line in lines if ".ci/" in line]
+    calls = [line.strip() for run in lines for line in run.splitlines() if ".ci/" in line]
     assert len(calls) == 2
     assert all(re.match(r"\.ci/nightly (pinned|\$\{\{ matrix\.versions \}\}) ", call) for call in calls)
     assert os.access(SCRIPT, os.X_OK)

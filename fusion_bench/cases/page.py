@@ -60,7 +60,10 @@ def log_page(store: Store, session: str, source: str, *, load: Load | None = Non
     ):
         write_report(records, notes, Path(name) / "report.html", load=load, title=f"fusion_bench: {source}")
         run.artifacts(Path(name))
-        best = max(record.result["metrics"]["accuracy/mean"] for record in records)
-        run.log({"cases": float(len(records)), "accuracy/best_mean": best}, {}, {})
+        best = [record.result["metrics"]["accuracy/mean"] for record in records if not record.is_reference]
+        run.log({"cases": float(len(records)), **({"accuracy/best_mean": max(best)} if best else {})}, {}, {})
+    if store.location.is_remote:
+        root = store.location.uri.rstrip("/")
+        return f"{root}/#/experiments/{store.experiment(EXPERIMENT)}/runs/{run.id}/artifacts/report.html"
     uri: str = store.client.get_run(run.id).info.artifact_uri
     return f"{uri}/report.html".removeprefix("file://")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 import traceback
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from fusion_bench.errors import FusionBenchError
 
 if TYPE_CHECKING:
     from fusion_bench.cases import Case
-    from fusion_bench.regression import Baseline
+    from fusion_bench.regression import Baseline, Verdict
     from fusion_bench.tracking.records import Record
 
 OK, REGRESSED, UNTESTABLE = 0, 1, 125  # 125 tells `git bisect run` to leave this commit out
@@ -42,6 +41,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--because", metavar="REASON", help="why the change is right (accept)")
     made.add_argument("--baselines", type=Path, metavar="DIR", help="default: bench/baselines of this project")
     made.add_argument("--tracking-uri", metavar="URI", help="the store that runs are taken from (diff, update, accept)")
+    made.add_argument("--ignore-costs", action="store_true", help="check accuracy only, as a bisection does")
+    made.add_argument("--config-path", type=Path, metavar="DIR", help="your folder of YAML (check)")
+    made.add_argument("--plugin", action="append", default=[], metavar="MODULE", help="your own classes (check)")
     return made
 
 
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.action == "show":
         return _show(folder, options.cases)
     if options.action == "check":
-        return _check(folder, options.cases)
+        return _check(folder, options)
     if options.action == "accept" and not (options.because or "").strip():
         raise FusionBenchError("accept needs a reason", hint='--because "what changed, and why that is right"')
     if options.action == "accept" and not options.cases:
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     records = _records(options)
     if options.action == "diff":
         return _diff(folder, records)
-    return _rewrite(folder, records, options.because)
+    return _rewrite(folder, records, options.because, named=bool(options.cases))
 
 
 def _default_folder() -> Path:
@@ -139,7 +141,12 @@ def _diff(folder: Path, records: Sequence[Record]) -> int:
         raise FusionBenchError(f"none of these runs has a baseline below {folder}", hint="fusion_bench baseline show")
     status, as_before = OK, 0
     for record in with_one:
-        verdict = judge(read(path_of(folder, record.result["case"])), _now(record), settings, cases=len(with_one))
+        try:
+            verdict = judge(read(path_of(folder, record.result["case"])), _now(record), settings, cases=len(with_one))
+        except FusionBenchError as error:  # one that is damaged leaves the others to be compared
+            print(f"fusion_bench: {error.message}", file=sys.stderr)
+            status = REGRESSED
+            continue
         if verdict.fails:
             status = REGRESSED
             print(message(verdict))
@@ -151,60 +158,64 @@ def _diff(folder: Path, records: Sequence[Record]) -> int:
     return status
 
 
-def _rewrite(folder: Path, records: Sequence[Record], because: str | None) -> int:
-    from fusion_bench.regression import path_of
-    from fusion_bench.regression.baseline import read, same_measurement, write
+def _rewrite(folder: Path, records: Sequence[Record], because: str | None, *, named: bool) -> int:
+    from fusion_bench.regression import judge, path_of, read_settings
+    from fusion_bench.regression.baseline import read, rewrite
 
     for record in records:
         now, path = _now(record), path_of(folder, record.result["case"])
-        old = None
-        if path.is_file():
-            try:
-                old = read(path)
-            except FusionBenchError as error:
-                print(f"fusion_bench: {error.message}; it is made anew", file=sys.stderr)
-        if old is not None and same_measurement(old, now) and because is None:
+        if not named and not path.is_file():
+            continue  # an update of everything renews what is there, and adds nothing that nobody asked for
+        try:
+            old = read(path) if path.is_file() else None
+        except FusionBenchError as error:
+            old = None
+            print(f"fusion_bench: {error.message}; it is made anew", file=sys.stderr)
+        costlier = because is not None and old is not None and _costs_more(judge(old, now, read_settings(folder)))
+        status = rewrite(folder, now, because=because, costlier=costlier)
+        if status == "as before":
             print(f"{now.id}: as before, left as it is")
             continue
-        accepted = list(old.accepted) if old is not None else []
-        if because is not None:
-            was = old.accuracy["mean"] if old is not None else now.accuracy["mean"]
-            accepted.append({"date": now.date, "commit": now.commit, "because": because.strip(), "was": was})
-        write(folder, dataclasses.replace(now, accepted=accepted))
         before = f"{100 * old.accuracy['mean']:.2f} → " if old is not None else ""
-        print(f"{now.id}: {before}{100 * now.accuracy['mean']:.2f} % mean, {path}")
+        run = f"run {record.run_id[:8]} of {record.started:%Y-%m-%d %H:%M}, commit {record.commit[:9] or '-'}"
+        print(f"{now.id}: {before}{100 * now.accuracy['mean']:.2f} % mean ({run}), {path}")
     return OK
 
 
-def _check(folder: Path, wanted: Sequence[str]) -> int:
-    """Run cases as this checkout has them and hold them against baselines; for `git bisect run`."""
-    from fusion_bench.regression.baseline import find, read
+def _costs_more(verdict: Verdict) -> bool:
+    return any(finding.kind == "costlier" for finding in verdict.findings)
 
+
+def _check(folder: Path, options: argparse.Namespace) -> int:
+    """Run cases as this checkout has them and hold them against baselines; for `git bisect run`."""
+    wanted = options.cases
     if not wanted:
         raise FusionBenchError("check needs a case", hint="fusion_bench baseline show lists them")
     try:
+        from fusion_bench.regression.baseline import find, read
+
         baselines = [read(find(folder, name)) for name in wanted]
-        verdicts = _run(baselines, folder)
+        verdicts = _run(baselines, folder, options)
     except Exception as error:  # a commit whose code cannot run says nothing about the case
         traceback.print_exception(error) if not isinstance(error, FusionBenchError) else print(error, file=sys.stderr)
         return UNTESTABLE
     return REGRESSED if any(verdicts) else OK
 
 
-def _run(baselines: Sequence[Baseline], folder: Path) -> list[bool]:
+def _run(baselines: Sequence[Baseline], folder: Path, options: argparse.Namespace) -> list[bool]:
     from fusion_bench.cases import Session, run_case
     from fusion_bench.cli.display import display
     from fusion_bench.regression import from_result, judge, message, read_settings
 
     settings, failing = read_settings(folder), []
-    with Session(tracking_uri="", save_models="none") as session:
+    own = {"config_dir": options.config_path, "plugins": options.plugin}
+    with Session(tracking_uri="", save_models="none", **own) as session:
         for index, baseline in enumerate(baselines):
             case = _case(baseline.case)
             with display(case.id, index, len(baselines)) as progress:
                 result = run_case(case, session, progress).to_dict()
             verdict = judge(baseline, from_result(result, date=baseline.date), settings, cases=len(baselines))
-            # seconds of one commit on a machine that does other things are no ground to blame it
-            bad = verdict.fails and verdict.status != "costlier"
+            bad = verdict.fails and not (options.ignore_costs and verdict.status == "costlier")
             print(message(verdict) if bad else f"{case.id}: {verdict.status}")
             failing.append(bad)
     return failing

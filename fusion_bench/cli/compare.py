@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
         names = (_name(first[0]), _name(second[0]))
         head = f"A  {_about(first[0])}\nB  {_about(second[0])}"
     else:
-        compared = _two_sets(first, second)
+        compared = _two_sets(first, second, clustered=not options.independent)
         names = ("A", "B")
         head = f"A  {options.first}, {len(first)} runs\nB  {options.second}, {len(second)} runs"
     if options.json:
@@ -81,22 +81,30 @@ def _two_runs(first: Record, second: Record, *, clustered: bool) -> Comparison:
     if first.experiment != second.experiment:
         notes.append(f"the pools differ: {first.experiment} and {second.experiment}")
     a, b = first.correct(), second.correct()
-    clusters: dict[str, np.ndarray] = {}
-    if clustered:
-        try:
-            predictions = first.predictions()
-            clusters = {t: found for t in tasks if (found := predictions[t].cluster) is not None}
-        except FusionBenchError as error:
-            notes.append(f"examples are counted singly: {error.message}")
+    clusters = _clusters((first, second), tasks, notes) if clustered else {}
     return compare_runs({t: a[t] for t in tasks}, {t: b[t] for t in tasks}, clusters=clusters, notes=notes)
 
 
-def _two_sets(first: Sequence[Record], second: Sequence[Record]) -> Comparison:
+def _clusters(records: Sequence[Record], tasks: Sequence[str], notes: list[str]) -> dict[str, np.ndarray]:
+    """Which examples share a source: as the first run says whose predictions can be read."""
+    missing = []
+    for record in records:
+        try:
+            predictions = record.predictions()
+        except FusionBenchError as error:
+            missing.append(error.message)
+            continue
+        return {t: found for t in tasks if (found := predictions[t].cluster) is not None}
+    notes.append(f"examples are counted singly: {missing[0]}")
+    return {}
+
+
+def _two_sets(first: Sequence[Record], second: Sequence[Record], *, clustered: bool) -> Comparison:
     from fusion_bench.report.comparison import common_tasks, compare_sets
 
     theirs: Mapping[tuple[str, str], Record] = {(r.experiment, r.label): r for r in second}
     several = len({r.experiment for r in (*first, *second)}) > 1
-    pairs, notes = {}, []
+    pairs, clusters, notes = {}, {}, []
     for record in first:
         other = theirs.get((record.experiment, record.label))
         if other is None:
@@ -111,11 +119,12 @@ def _two_sets(first: Sequence[Record], second: Sequence[Record]) -> Comparison:
         notes += [f"{record.label}: {note}" for note in left_out]
         name = record.case_id if several else record.label
         pairs[name] = ({t: a[t] for t in tasks}, {t: b[t] for t in tasks})
+        clusters[name] = _clusters((record, other), tasks, notes) if clustered else {}
     ours = {(r.experiment, r.label) for r in first}
     notes += [f"{r.label}: only in B" for r in second if (r.experiment, r.label) not in ours]
     if not pairs:
         raise FusionBenchError("A and B have no case in common", hint="; ".join(notes[:4]))
-    return compare_sets(pairs, notes=notes)
+    return compare_sets(pairs, clusters=clusters, notes=notes)
 
 
 def _name(record: Record) -> str:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fusion_bench.errors import FusionBenchError
+
 if TYPE_CHECKING:
     from fusion_bench.tracking.records import Record
 
@@ -40,11 +42,15 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(list(arguments))
     location = locate_store(options.tracking_uri)
     records, notes = read_records(location, experiments=options.experiment)
+    if options.limit is not None and options.limit < 1:
+        raise FusionBenchError(f"--limit {options.limit}", hint="a number from 1 on")
     if options.runs == "sessions":
-        _show_sessions(records)
+        _show_sessions(records, options.limit)
     else:
         if options.runs:
             shown = find(options.runs, location, records, experiments=options.experiment)
+            if options.all and len(shown) == 1:  # a name: all its runs
+                shown = [r for r in records if (r.experiment, r.label) == (shown[0].experiment, shown[0].label)]
         else:
             shown = records if options.all else latest(records)
         _show(shown[: options.limit])
@@ -86,12 +92,12 @@ def _show(records: Sequence[Record]) -> None:
     console.print(table)
 
 
-def _show_sessions(records: Sequence[Record]) -> None:
+def _show_sessions(records: Sequence[Record], limit: int | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table("session", "runs", "started (UTC)", "commit", "command", box=None, pad_edge=False)
-    for name in dict.fromkeys(record.session for record in records):
+    for name in list(dict.fromkeys(record.session for record in records))[:limit]:
         of = [record for record in records if record.session == name]
         first = min(of, key=lambda record: record.started)
         command = _plain(first.tags.get("mlflow.source.name", ""))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pytest
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.pytest_plugin import options as command_line
+from fusion_bench.pytest_plugin.node_ids import case_id_of
 from fusion_bench.pytest_plugin.parametrize import case_of
 from fusion_bench.pytest_plugin.results import result_of
 
@@ -34,46 +36,102 @@ class BaselineFailure(FusionBenchError):
 
 
 class _Gate:
+    """Collects verdicts, and what became of cases that have none.
+
+    Attributes:
+        cases: of this process.
+        seen: result and verdict of each case that has one.
+    """
+
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self.cases: list[Case] = []
         self.seen: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        self._expected: set[str] = set()
+        self._without: dict[str, str] = {}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        options = command_line.read(self._config)
+        if options.baseline and options.update_baseline:
+            raise pytest.UsageError("fusion_bench: --baseline compares, --update-baseline rewrites: give one of them")
+        folder = baseline_folder(self._config)
+        if options.baseline and not folder.is_dir():
+            raise pytest.UsageError(
+                f"fusion_bench: no baselines at {folder}; make them: pytest bench --update-baseline"
+            )
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self.cases = list(dict.fromkeys(case for case in map(case_of, session.items) if case is not None))
+        found = [(item.nodeid, case_of(item)) for item in session.items]
+        self.cases = list(dict.fromkeys(case for _, case in found if case is not None))
+        self._expected |= {nodeid for nodeid, case in found if case is not None}
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
+        self._expected |= {nodeid for nodeid in ids if case_id_of(nodeid)}
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        if report.when == "call":
-            result, verdict = result_of(report), verdict_of(report)
-            if result is not None and verdict is not None:
-                self.seen.append((result, verdict))
+        if report.nodeid not in self._expected:
+            return
+        result, verdict = result_of(report), verdict_of(report)
+        if report.when == "call" and result is not None and verdict is not None:
+            self.seen.append((result, verdict))
+            self._without.pop(report.nodeid, None)
+        elif report.when in ("setup", "call"):
+            self._without[report.nodeid] = "could not run" if report.failed else "skipped" if report.skipped else ""
+
+    def others(self) -> dict[str, int]:
+        """How many cases have no verdict, by what became of them."""
+        found = Counter(what for what in self._without.values() if what)
+        not_run = len(self._expected) - len(self.seen) - sum(found.values())
+        return {**found, "not run": max(0, not_run)}
+
+    def lines(self) -> list[str]:
+        """What stands at the end; nothing without a gate."""
+        options = command_line.read(self._config)
+        if not self._expected or not (options.baseline or options.update_baseline):
+            return []
+        from fusion_bench.regression.bisect import bisection, for_command
+        from fusion_bench.regression.summary import COSTLIER, smallest_set, summary_lines
+        from fusion_bench.regression.verdict import FAILING
+
+        words = session_words(self._config)
+        lines = summary_lines(self.seen, self.others(), updating=options.update_baseline, options=words)
+        if options.baseline:
+            blamed = [(r, v) for r, v in self.seen if v["status"] in FAILING and v["status"] != COSTLIER]
+            folder = baseline_folder(self._config)
+            own = for_command([word for word in words if word not in ("--baselines", str(folder))])
+            lines += bisection(smallest_set(blamed), folder, self._config.rootpath, options=own)
+        return lines
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        options = command_line.read(self._config)
-        if not self.seen or not (options.baseline or options.update_baseline):
-            return
-        from fusion_bench.regression.summary import summary_lines
-
-        terminalreporter.write_sep("=", "baselines")
-        folder, root = baseline_folder(self._config), self._config.rootpath
-        for line in summary_lines(self.seen, folder, root, updating=options.update_baseline):
+        lines = self.lines()
+        if lines:
+            terminalreporter.write_sep("=", "baselines")
+        for line in lines:
             terminalreporter.write_line(line)
 
 
 def markdown(config: pytest.Config) -> list[str]:
     """The verdicts of the session for a job's summary: failures in full, then what to do; nothing without a gate."""
     gate: Any = config.pluginmanager.get_plugin(PLUGIN_NAME)
-    if not gate.seen or not command_line.read(config).baseline:
+    if not command_line.read(config).baseline:
         return []
     from fusion_bench.regression import Verdict, message
-    from fusion_bench.regression.summary import summary_lines
+    from fusion_bench.regression.summary import heading
 
     verdicts = [Verdict.from_dict(verdict) for _, verdict in gate.seen]
     failing = [f"```\n{message(verdict)}\n```" for verdict in verdicts if verdict.fails]
-    head = f"## {len(failing)} of {len(verdicts)} cases fail" if failing else f"## All {len(verdicts)} cases hold"
-    lines = summary_lines(gate.seen, baseline_folder(config), config.rootpath)
-    return [head, "", *failing, "```", *lines, "```", ""]
+    return [f"## {heading(gate.seen, gate.others())}", "", *failing, "```", *gate.lines(), "```", ""]
+
+
+def session_words(config: pytest.Config) -> list[str]:
+    """The options of the session that a pytest line to copy needs as well."""
+    options = command_line.read(config)
+    words = [] if options.config_dir is None else ["--fb-config-path", str(options.config_dir)]
+    words += [word for plugin in options.plugins for word in ("--plugin", plugin)]
+    return words + ([] if options.baselines is None else ["--baselines", str(options.baselines)])
 
 
 def baseline_folder(config: pytest.Config) -> Path:
@@ -97,7 +155,7 @@ def check(item: pytest.Item, result: CaseResult, again: Again) -> None:
     __tracebackhide__ = True
     options = command_line.read(item.config)
     if options.update_baseline:
-        _attach(item, update(baseline_folder(item.config), result.to_dict()))
+        _attach(item, update(baseline_folder(item.config), result, again))
     elif options.baseline:
         gate: Any = item.config.pluginmanager.get_plugin(PLUGIN_NAME)
         verdict = _judged(baseline_folder(item.config), gate.cases, result, again)
@@ -108,27 +166,17 @@ def check(item: pytest.Item, result: CaseResult, again: Again) -> None:
             raise BaselineFailure(message(verdict))
 
 
-def update(folder: Path, result: dict[str, Any]) -> Verdict:
-    """Write the baseline of a result, unless the one that is there measured the same."""
-    from fusion_bench.regression import Verdict, from_result, path_of
-    from fusion_bench.regression.baseline import read, same_measurement, write
+def update(folder: Path, result: CaseResult, again: Again) -> Verdict:
+    """Write the baseline of a result, unless the one that is there measured the same.
 
-    now = from_result(result, date=today())
-    path = path_of(folder, now.case)
-    try:
-        old = read(path) if path.is_file() else None
-    except FusionBenchError:
-        old = None  # damaged, or of an older schema: that is what an update mends
-    if old is not None and same_measurement(old, now):
-        return Verdict(now.id, "as before")
-    write(folder, now if old is None else _with_history(now, old))
-    return Verdict(now.id, "new" if old is None else "rewritten")
+    Fusing is timed once more for it: the first case of a process pays for what it loads and compiles.
+    """
+    from fusion_bench.regression import Verdict, from_result
+    from fusion_bench.regression.baseline import rewrite
 
-
-def _with_history(now: Any, old: Any) -> Any:
-    import dataclasses
-
-    return dataclasses.replace(now, accepted=old.accepted)
+    content, costs = result.to_dict(), again(result)
+    content["metrics"] |= {name: min(value, content["metrics"][name]) for name, value in costs.items()}
+    return Verdict(result.case["id"], rewrite(folder, from_result(content, date=today())))
 
 
 def _judged(folder: Path, cases: list[Case], result: CaseResult, again: Again) -> Verdict:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.pytest_plugin import options as command_line
 from fusion_bench.pytest_plugin import results
 from fusion_bench.pytest_plugin.parametrize import case_of, is_ours, near_names
 
@@ -45,11 +46,22 @@ class _Summary:
         self._deselected = max(self._deselected, getattr(node, "workeroutput", {}).get(_DESELECTED, 0))
 
     @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        path = command_line.read(self._config).markdown
+        if path is None or hasattr(self._config, "workerinput"):
+            return
+        try:  # what is there is of another session, and a place that cannot be written is said before the work
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("The session did not come to its end.\n", encoding="utf-8")
+        except OSError as error:
+            raise pytest.UsageError(f"fusion_bench: cannot write {path}: {error.strerror}") from error
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        write_markdown(self._config, self._results)
         if self._results and terminalreporter.verbosity >= -1:
             terminalreporter.ensure_newline()
             write_leaderboards(terminalreporter, self._results)
-            write_markdown(self._config, self._results)
             write_links(terminalreporter, self._config, self._results)
         elif self._deselected and not self._selected:
             self._suggest(terminalreporter)
@@ -96,19 +108,14 @@ def write_leaderboards(terminalreporter: Any, found: list[dict[str, Any]]) -> No
 
 def write_markdown(config: pytest.Config, found: list[dict[str, Any]]) -> None:
     """The leaderboards, and what the gate says, into the file that ``--markdown`` names."""
-    from fusion_bench.pytest_plugin import gate
-    from fusion_bench.pytest_plugin import options as command_line
-    from fusion_bench.report import leaderboards, to_markdown
-
     path = command_line.read(config).markdown
     if path is None:
         return
+    from fusion_bench.pytest_plugin import gate
+    from fusion_bench.report import leaderboards, to_markdown
+
     parts = [f"## {board.title}\n\n{to_markdown(board)}" for board in leaderboards(found)]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join([*gate.markdown(config), *parts]), encoding="utf-8")
-    except OSError as error:
-        raise pytest.UsageError(f"fusion_bench: cannot write {path}: {error.strerror}") from error
+    path.write_text("\n".join([*gate.markdown(config), *parts]) or "No case was run.\n", encoding="utf-8")
 
 
 def write_links(terminalreporter: Any, config: pytest.Config, found: list[dict[str, Any]]) -> None:
@@ -116,6 +123,10 @@ def write_links(terminalreporter: Any, config: pytest.Config, found: list[dict[s
     from fusion_bench.pytest_plugin import store
 
     experiments = [f"{result['case']['modelpool']}/{result['case']['taskpool']}" for result in found]
-    page = store.keep_page(config)
-    for line in [*([page] if page else []), *store.closing_lines(config, experiments)]:
+    try:
+        page = store.keep_page(config)
+        lines = [*([page] if page else []), *store.closing_lines(config, experiments)]
+    except Exception as error:  # a store that went away must not take with it what the session found
+        lines = [f"the store does not answer any more: {' '.join(str(error).split())[:200]}"]
+    for line in lines:
         terminalreporter.write_line(line)

@@ -19,6 +19,9 @@ def changes(baseline: Baseline, now: Baseline) -> list[str]:
     """
     lines = [f"{name}: {old} → {new}" for name, old, new in differing(baseline.config, now.config)]
     lines += [f"the examples of {task} are others" for task in changed_data(baseline, now)]
+    lines += [f"the task {task} is new" for task in now.outcomes if task not in baseline.outcomes]
+    if baseline.deterministic != now.deterministic:
+        lines.append(f"deterministic: {baseline.deterministic} → {now.deterministic}")
     lines += [f"{name} {old} → {new}" for name, old, new in differing(baseline.versions, now.versions)]
     if baseline.machine != now.machine:
         lines.append(f"machine: {baseline.machine} → {now.machine}")

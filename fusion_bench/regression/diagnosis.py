@@ -26,7 +26,7 @@ def diagnose(baseline: Baseline, now: Baseline, rounding: float) -> str:
     """
     data = changed_data(baseline, now)
     if data:
-        return f"the data of {_listed(data)}: other examples, labels, class names or prompts"
+        return f"the data of {listed(data)}: other examples, labels, class names or prompts"
     relabelled = [
         task
         for task in baseline.tasks
@@ -35,21 +35,23 @@ def diagnose(baseline: Baseline, now: Baseline, rounding: float) -> str:
         and baseline.outcomes[task]["correct"] != now.outcomes[task]["correct"]
     ]
     if relabelled:
-        return f"the labels of {_listed(relabelled)}: the predictions are the same, what counts as right is not"
+        return f"the labels of {listed(relabelled)}: the predictions are the same, what counts as right is not"
     found = moved(baseline, now, rounding, _TAIL)
     base, experts = found.get("base", []), found.get("expert", [])
     if base:
         both = sorted(set(base) & set(experts)) or base
         if len(both) > len(baseline.tasks) // 2:
-            return f"how pictures reach the model, or the text head: the base model itself moved on {_listed(base)}"
-        return f"prompts, labels or pictures of {_listed(base)}: the base model itself moved there, and not elsewhere"
+            return f"how pictures reach the model, or the text head: the base model itself moved on {listed(base)}"
+        return f"prompts, labels or pictures of {listed(base)}: the base model itself moved there, and not elsewhere"
     if experts:
-        return f"the experts of {_listed(experts)} (weights, or which is whose): the base model scores as before"
+        return f"the experts of {listed(experts)} (weights, or which is whose): the base model scores as before"
     options = [name for name, *_ in differing(baseline.config, now.config)]
     if options:
-        return f"the options: {_listed(options)}"
+        return f"the options: {listed(options)}"
     name = baseline.case["algorithm"]
-    return f"the method {name} or the weights engine: base model and experts score as before"
+    versions = [package for package, *_ in differing(baseline.versions, now.versions)]
+    also = f", or what it runs on ({listed(versions)})" if versions else ""
+    return f"the method {name} or the weights engine{also}: base model and experts score as before"
 
 
 def common_cause(diagnoses: Sequence[str], cases: Sequence[str]) -> str:
@@ -100,6 +102,12 @@ def moved(baseline: Baseline, now: Baseline, rounding: float, tail: float) -> di
     return found
 
 
-def _listed(names: Iterable[str], most: int = 4) -> str:
+def listed(names: Iterable[str], most: int = 4) -> str:
+    """Names in a sentence; long lists are cut and counted.
+
+    Example:
+        >>> listed("abcdef")
+        'a, b, c, d and 2 more'
+    """
     names = list(names)
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

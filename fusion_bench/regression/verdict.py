@@ -10,7 +10,7 @@ import numpy as np
 
 from fusion_bench.regression.baseline import Baseline
 from fusion_bench.regression.changes import changed_data, changes, same_environment
-from fusion_bench.regression.diagnosis import diagnose, moved, rounding_bound
+from fusion_bench.regression.diagnosis import diagnose, listed, moved, rounding_bound
 from fusion_bench.regression.settings import Settings
 
 MEAN = "mean"
@@ -93,23 +93,28 @@ def judge(baseline: Baseline, now: Baseline, settings: Settings, *, cases: int =
     missing = [task for task in baseline.tasks if task not in now.outcomes]
     findings = [Finding("incomparable", task, "its examples are not the baseline's") for task in others]
     findings += [Finding("incomparable", task, "it was not evaluated") for task in missing]
-    common = [
-        task
-        for task in baseline.tasks
-        if task not in missing and baseline.outcomes[task]["n"] == now.outcomes[task]["n"] and task not in others
-    ]
-    old, new = ({task: b.correct(task) for task in common} for b in (baseline, now))
-    differences = {task: float(new[task].mean() - old[task].mean()) for task in common}
+    sizes = {
+        t: (baseline.outcomes[t]["n"], now.outcomes[t]["n"]) for t in baseline.tasks if t not in (*missing, *others)
+    }
+    other = [task for task, (old, new) in sizes.items() if old != new]
+    findings += [Finding("incomparable", t, f"{sizes[t][1]} examples, the baseline has {sizes[t][0]}") for t in other]
+    lost = [name for name, was in baseline.reference_outcomes.items() if was and not now.reference_outcomes.get(name)]
+    findings += [Finding("incomparable", None, f"{name} was not measured along with it") for name in lost]
+    common = [task for task in sizes if task not in other]
+    before, after = ({task: b.correct(task) for task in common} for b in (baseline, now))
+    differences = {task: float(after[task].mean() - before[task].mean()) for task in common}
     fixed, here = baseline.deterministic and now.deterministic, same_environment(baseline, now)
     # what may alarm by chance shares the level: the tests always, rounding of references and results elsewhere
     level = settings.level / cases / (1 if here else 3 if fixed else 2)
     if common:
         differences[MEAN] = float(np.mean(list(differences.values())))
-        findings += _worse(old, new, settings, level)
+        findings += _worse(before, after, settings, level)
+        worse = {finding.task for finding in findings if finding.kind == "worse"}
         if fixed:
-            findings += _changed(baseline, now, common, settings.rounding, level)
+            found = _changed(baseline, now, common, settings.rounding, level)
+            findings += [finding for finding in found if finding.task not in worse]
     findings += [
-        Finding("changed", None, f"the {name} model moved, whatever the method: {_listed(tasks)}")
+        Finding("changed", None, f"the {name} model moved, whatever the method: {listed(tasks)}")
         for name, tasks in moved(baseline, now, settings.rounding, level).items()
     ]
     findings += _costlier(baseline, now, settings)
@@ -180,12 +185,14 @@ def _changed(baseline: Baseline, now: Baseline, tasks: Sequence[str], rounding: 
         bound = 0 if here else rounding_bound(n, rounding, level / 2 / len(tasks))
         if not (turned[task] > bound or (here and not same)):
             continue
-        what = (
-            f"{turned[task]} of {n} turned right or wrong" if turned[task] else "wrong answers became other wrong ones"
-        )
+        old, new = baseline.correct(task), now.correct(task)
+        lost, gained = int((old & ~new).sum()), int((~old & new).sum())
+        what = f"lost {lost}, gained {gained} of {n}, {100 * (gained - lost) / n:+.2f} points"
+        if not turned[task]:
+            what = "wrong answers became other wrong ones"
         what += ", with the same predictions" if same else ""
         way = "though machine and versions are the same" if here else f"rounding may turn {bound}"
-        findings.append(Finding("changed", task, f"{what}, {way}"))
+        findings.append(Finding("changed", task, f"{what}; {way}"))
     whole, n = sum(turned.values()), sum(sizes.values())
     bound = 0 if here else rounding_bound(n, rounding, level / 2)
     if whole > bound and not findings:
@@ -218,15 +225,11 @@ def _costlier(baseline: Baseline, now: Baseline, settings: Settings) -> list[Fin
     return findings
 
 
-def _listed(tasks: Sequence[str], most: int = 4) -> str:
-    return ", ".join(tasks[:most]) + (f" and {len(tasks) - most} more" if len(tasks) > most else "")
-
-
-def message(verdict: Verdict, *, width: int = 12, most: int = 6) -> str:
+def message(verdict: Verdict, *, width: int = 12, most: int = 10) -> str:
     """A failing verdict as a person reads it, in a test's failure and in a job's summary."""
     how = {"worse": "is worse than", "changed": "is not what it was in", "costlier": "costs more than"}
     head = f"{verdict.case} {how.get(verdict.status, 'cannot be held against')} its baseline ({verdict.baseline})"
-    shown: Sequence[Finding] = [f for f in verdict.findings if f.kind in FAILING]
+    shown: Sequence[Finding] = sorted(verdict.findings, key=lambda finding: finding.kind == "better")
     lines = [f"  {f.kind if f.task is None else f.task:<{width}} {f.text}" for f in shown[:most]]
     lines += [f"  and {len(shown) - most} more"] if len(shown) > most else []
     lines += [f"look at: {verdict.diagnosis}"] if verdict.diagnosis else []

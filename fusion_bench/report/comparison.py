@@ -137,19 +137,36 @@ def compare_runs(
     return Comparison(tuple(lines), examples, tuple(clusters), tuple(notes), _detectable(first, second, clusters))
 
 
-def compare_sets(pairs: Mapping[str, tuple[Outcomes, Outcomes]], *, notes: Sequence[str] = ()) -> Comparison:
-    """The mean over tasks of each case of two sets (sessions, commits), corrected by Holm over the cases."""
+def compare_sets(
+    pairs: Mapping[str, tuple[Outcomes, Outcomes]],
+    *,
+    clusters: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+    notes: Sequence[str] = (),
+) -> Comparison:
+    """The mean over tasks of each case of two sets (sessions, commits), corrected by Holm over the cases.
+
+    Args:
+        clusters: by case and task, as in `compare_runs`.
+    """
     from fusion_bench.metrics.multiplicity import holm
     from fusion_bench.metrics.paired import paired_difference
 
-    found = {name: paired_difference(first, second) for name, (first, second) in pairs.items()}
+    sources = {
+        name: {t: labels for t, labels in (clusters or {}).get(name, {}).items() if t in first and _shares(labels)}
+        for name, (first, _) in pairs.items()
+    }
+    found = {
+        name: paired_difference(first, second, clusters=sources[name] or None)
+        for name, (first, second) in pairs.items()
+    }
     corrected = holm({name: difference.p_value for name, difference in found.items()})
     lines = [
         _line(name, (_mean(pairs[name][0]), _mean(pairs[name][1])), difference, corrected[name])
         for name, difference in found.items()
     ]
     examples = max((sum(map(len, first.values())) for first, _ in pairs.values()), default=0)
-    return Comparison(tuple(lines), examples, (), tuple(notes))
+    clustered = tuple(dict.fromkeys(task for of in sources.values() for task in of))
+    return Comparison(tuple(lines), examples, clustered, tuple(notes))
 
 
 def _detectable(first: Outcomes, second: Outcomes, clusters: Mapping[str, np.ndarray]) -> float | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from fusion_bench.errors import unknown_name
+from fusion_bench.errors import FusionBenchError, unknown_name
 from fusion_bench.tracking.location import locate_store
 from fusion_bench.tracking.records import Record, latest, read_records
 
@@ -55,12 +55,22 @@ def results(
         records = latest(records)
     rows = {"task": _tasks, "run": _run, "example": None}[per]
     if rows is None:
-        parts = [part for record in records for part in _examples(record)]
+        parts = [part for record in records for part in _read(record, lambda r: list(_examples(r)), notes)]
         frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     else:
-        frame = pd.DataFrame([{**_about(record), **row} for record in records for row in rows(record)])
+        read = ((record, row) for record in records for row in _read(record, lambda r: list(rows(r)), notes))
+        frame = pd.DataFrame([{**_about(record), **row} for record, row in read])
     frame.attrs["notes"] = notes
     return frame
+
+
+def _read(record: Record, rows: Callable[[Record], list[Any]], notes: list[str]) -> list[Any]:
+    """The rows of a record; none, and a note, where what they are made of is missing or damaged."""
+    try:
+        return rows(record)
+    except FusionBenchError as error:
+        notes.append(error.message)
+        return []
 
 
 def _about(record: Record) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -118,10 +119,11 @@ def read_records(
     """
     records: list[Record] = []
     notes: list[str] = []
+    fetched = None if location.database is not None else tempfile.TemporaryDirectory(prefix="fusion_bench-")
     for row in read_rows(location, experiments=experiments, where=where):
         if row.tags.get("kind") in _OTHERS:
             continue
-        found = _record(row, location)
+        found = _record(row, location, fetched)
         if isinstance(found, Record):
             records.append(found)
         else:
@@ -177,7 +179,7 @@ def read_predictions(path: Path, tasks: Sequence[str], *, where: str) -> dict[st
     return found
 
 
-def _record(row: Row, location: StoreLocation) -> Record | str:
+def _record(row: Row, location: StoreLocation, fetched: tempfile.TemporaryDirectory[str] | None) -> Record | str:
     """The record of a run, or why there is none."""
     if "case" not in row.tags:
         return "not a run of fusion_bench"
@@ -190,7 +192,10 @@ def _record(row: Row, location: StoreLocation) -> Record | str:
             return folder / name
         from fusion_bench.tracking.store import Store
 
-        return Path(Store(location).client.download_artifacts(row.run_id, name))
+        # the folder goes when the last record that may read from it does
+        place = Path(fetched.name if fetched is not None else tempfile.mkdtemp(prefix="fusion_bench-")) / row.run_id
+        place.mkdir(exist_ok=True)
+        return Path(Store(location).client.download_artifacts(row.run_id, name, str(place)))
 
     try:
         result = json.loads(fetch("report.json").read_text(encoding="utf-8"))

@@ -1,8 +1,8 @@
 """The runs of a store as rows, before anything of them is read: who, when, how it ended, where its files are.
 
 A local database is read with SQL, through a connection that can write nothing: importing MLflow and opening its store
-takes two seconds, reading these rows a few hundredths. Filters, servers, and databases of a layout that is not known
-here go through MLflow's client; both give the same rows (tests/tracking/test_rows.py).
+takes two seconds, reading these rows a few hundredths. Filters and servers go through MLflow's client; both give the
+same rows (tests/tracking/test_records.py).
 """
 
 from __future__ import annotations
@@ -56,8 +56,11 @@ def read_rows(location: StoreLocation, *, experiments: Sequence[str] | None = No
         if not where:
             try:
                 return _from_database(location.database, experiments)
-            except sqlite3.OperationalError:
-                pass  # tables of another layout: MLflow's client knows it, or says what is wrong with the file
+            except sqlite3.OperationalError as error:  # opening it as a store would write tables into it
+                raise FusionBenchError(
+                    f"{location.database} is no store of MLflow, or of a layout that is not known here: {error}",
+                    hint="mlflow db upgrade brings an old store up to date",
+                ) from error
             except sqlite3.DatabaseError as error:
                 raise FusionBenchError(f"{location.database} is no database: {error}") from error
     from fusion_bench.tracking.store import Store

@@ -119,6 +119,9 @@ def test_listing(typed) -> None:
     assert len(out.splitlines()) == 2 + 5
     _, out, _ = typed("list", "--all", "--limit", "6")
     assert len(out.splitlines()) == 2 + 6
+    _, out, _ = typed("list", "ties", "--all")
+    assert len(out.splitlines()) == 2 + 2
+    assert typed("list", "--limit", "-3")[0] == 2
     _, out, _ = typed("list", "sessions")
     assert {line.split()[0] for line in out.splitlines()[1:]} == {"old", "new", "s1"}
 

@@ -65,7 +65,7 @@ def gated(project: pytest.Pytester) -> pytest.Pytester:
     project.makeconftest(FAKES)
     result = run(project, "--algorithm", "zz_ties,zz_plain", *POOL, "--update-baseline")
     result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["=* baselines =*", "2 new", "written to */bench/baselines: look at the diff*"])
+    result.stdout.fnmatch_lines(["=* baselines =*", "2 new", "look at the diff before you commit it"])
     return project
 
 
@@ -98,10 +98,10 @@ def test_a_loss_fails_with_its_reason_and_what_to_do(gated: pytest.Pytester, mon
             "*zz_ties*68.0*",  # a case that fails has measured something all the same
             "=* baselines =*",
             "1 worse; 1 without a baseline; 1 as before",
-            "give them one: pytest bench --update-baseline --algorithm zz_dare_ties",
-            "  zz_ties-toy_one-toy_tasks  worse        -12.00 points in the mean",
-            "rerun:  python -m fusion_bench baseline check zz_ties-toy_one-toy_tasks",
-            "bisect:  git bisect start bbbbbbbbbbbb aaaaaaaaaaaa && git bisect run python -m fusion_bench baseline*",
+            "give them a baseline: pytest bench --update-baseline --algorithm zz_dare_ties --fb-config-path */conf",
+            "  zz_ties-toy_one-toy_tasks  worse        mean -12.00, mnist -12.00 points",
+            "rerun:  python -m fusion_bench baseline check --config-path */conf zz_ties-toy_one-toy_tasks",
+            "bisect: git checkout -q aaaaaaaaaaaa && sh outputs/bisect/check.sh && git bisect start bbbbbbbbbbbb*",
         ]
     )
     assert "Traceback" not in result.stdout.str()
@@ -110,7 +110,9 @@ def test_a_loss_fails_with_its_reason_and_what_to_do(gated: pytest.Pytester, mon
     (failure,) = ElementTree.parse(gated.path / "j.xml").getroot().iter("failure")
     assert "is worse than its baseline" in (failure.text or "")
     summary = (gated.path / "s.md").read_text()
-    assert summary.startswith("## 1 of 3 cases fail\n")
+    assert summary.startswith("## 1 of 3 cases hold; 1 worse; 1 without a baseline\n")
+    assert "--plugin" not in (gated.path / "outputs/bisect/check.sh").read_text()
+    assert "--config-path" in (gated.path / "outputs/bisect/check.sh").read_text()
     assert "| 1 | " in summary
 
 
@@ -143,6 +145,47 @@ def test_a_slow_fusion_is_timed_again_before_it_fails(gated: pytest.Pytester, mo
     result.stdout.fnmatch_lines(
         ["zz_ties-toy_one-toy_tasks costs more than its baseline*", "*50 times the calibration*"]
     )
+
+
+CRASH = """
+def test_fusion(case, tracked_run):
+    if case.algorithm == "zz_plain":
+        raise RuntimeError("boom")
+    tracked_run()
+"""
+
+
+def test_all_hold_is_said_only_where_all_were_held(gated: pytest.Pytester) -> None:
+    gated.makepyfile(test_mine=CRASH)
+    (gated.path / "s.md").write_text("## All 2 cases hold (of last night)")
+    result = run(gated, "--algorithm", "zz_ties,zz_plain", *POOL, "--baseline", "--markdown", "s.md")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["1 as before; 1 could not run"])
+    assert (gated.path / "s.md").read_text().startswith("## 1 of 2 cases hold; 1 could not run\n")
+    result = run(
+        gated, "--algorithm", "zz_plain,zz_ties", *POOL, "--baseline", "--markdown", "s.md", "-x", "-p", "no:randomly"
+    )
+    assert "cases hold;" in (gated.path / "s.md").read_text().splitlines()[0]
+    assert "not run" in (gated.path / "s.md").read_text().splitlines()[0] or "could not run" in result.stdout.str()
+
+
+def test_what_cannot_be_is_said_before_any_case_runs(gated: pytest.Pytester) -> None:
+    for words, said in (
+        (("--baseline", "--update-baseline"), "give one of them"),
+        (("--baseline", "--baselines", "bench/baselinez"), "no baselines at "),
+        (("--markdown", "conf/algorithm/zz_ties.yaml/s.md"), "cannot write "),
+    ):
+        result = run(gated, "--algorithm", "zz_ties", *POOL, *words)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([f"*{said}*"])
+
+
+def test_a_store_that_went_away_takes_no_verdict_with_it(gated: pytest.Pytester, monkeypatch) -> None:
+    text = (gated.path / "conftest.py").read_text()
+    gated.makeconftest(text.replace("lambda config, experiments: []", "lambda config, experiments: 1 / 0"))
+    monkeypatch.setenv("LOST_zz_ties", "60")
+    result = run(gated, "--algorithm", "zz_ties", *POOL, "--baseline")
+    result.stdout.fnmatch_lines(["the store does not answer any more: division by zero", "1 worse"])
 
 
 def test_workers_judge_alike(gated: pytest.Pytester, monkeypatch) -> None:

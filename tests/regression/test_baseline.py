@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.metrics.packing import pack, unpack
 from fusion_bench.regression import Baseline, from_result, path_of, read_settings
-from fusion_bench.regression.baseline import find, read, same_measurement, write
+from fusion_bench.regression.baseline import find, read, rewrite, same_measurement, write
 from tests.helpers.results import make_result
 
 
@@ -116,3 +116,20 @@ def test_settings_are_read_and_refused(tmp_path: Path) -> None:
 def test_fields_have_no_hidden_default() -> None:
     with pytest.raises(TypeError):
         Baseline()  # type: ignore[call-arg]
+
+
+def test_a_rewrite_keeps_what_was_accepted_and_the_lower_cost(tmp_path: Path) -> None:
+    first = from_result(make_result(), date="2026-11-25")
+    assert rewrite(tmp_path, first) == "new"
+    assert rewrite(tmp_path, dataclasses.replace(first, commit="d00d")) == "as before"
+    changed = dataclasses.replace(first, config={"x": 1}, costs={**first.costs, "fusion_ratio": 900.0})
+    assert rewrite(tmp_path, changed, because="a\nreason") == "rewritten"
+    path = path_of(tmp_path, first.case)
+    assert [entry["because"] for entry in read(path).accepted] == ["a reason"]
+    assert read(path).costs["fusion_ratio"] == 100.0
+    assert rewrite(tmp_path, changed, because="slower, and right", costlier=True) == "rewritten"
+    assert read(path).costs["fusion_ratio"] == 900.0
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "schema": 0}))
+    assert rewrite(tmp_path, first) == "new"
+    assert len(read(path).accepted) == 2

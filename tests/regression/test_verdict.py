@@ -38,7 +38,7 @@ def test_a_deterministic_case_may_change_nothing_on_the_same_machine() -> None:
     old, new = ({"a": turned(0.7, lost, 0)} for lost in (0, 1))
     verdict = judge(measured(correct=old), measured(correct=new), Settings())
     assert verdict.status == "changed"
-    assert "1 of 2000 turned right or wrong, though machine and versions are the same" in message(verdict)
+    assert "lost 1, gained 0 of 2000, -0.05 points; though machine and versions are the same" in message(verdict)
 
 
 def test_wrong_answers_that_became_other_wrong_ones_are_a_change() -> None:
@@ -124,6 +124,15 @@ def test_a_task_that_is_missing_is_named() -> None:
     correct = {"a": right(400, 0.75)}
     verdict = judge(measured(), measured(correct=correct), Settings())
     assert [(f.kind, f.task) for f in verdict.findings] == [("incomparable", "b")]
+
+
+def test_what_was_not_measured_is_not_as_before() -> None:
+    fewer = measured(correct={"a": right(40, 0.75), "b": right(300, 0.5)})
+    assert "40 examples, the baseline has 400" in message(judge(measured(), fewer, Settings()))
+    bare = dataclasses.replace(measured(), reference_outcomes={})
+    assert judge(measured(), bare, Settings()).status == "incomparable"
+    restless = dataclasses.replace(measured(), deterministic=False)
+    assert "deterministic: True → False" in judge(measured(), restless, Settings()).changes
 
 
 def test_no_task_in_common() -> None:

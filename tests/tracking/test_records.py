@@ -176,3 +176,23 @@ def test_frames_are_tidy(filled: Filled) -> None:
     assert examples.groupby("task").correct.mean().to_dict() == {"a": 0.75, "b": 0.5}
     with pytest.raises(FusionBenchError, match="did you mean 'task'"):
         results(per="tasks", tracking_uri=filled.location.uri)  # type: ignore[arg-type]
+
+
+def test_a_foreign_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    import sqlite3
+
+    path = tmp_path / "theirs.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE x (a)")
+    before = path.read_bytes()
+    with pytest.raises(FusionBenchError, match="is no store of MLflow"):
+        read_rows(locate_store(f"sqlite:///{path}"))
+    assert path.read_bytes() == before
+
+
+def test_one_damaged_run_is_a_note_in_the_frame(store: Store, tmp_path: Path) -> None:
+    store_run(store, make_result(), tmp_path / "good")
+    gone = store_run(store, make_result(label="slerp"), tmp_path / "bad", files={"predictions.parquet": None})
+    frame = results(per="example", tracking_uri=store.location.uri)
+    assert set(frame.label) == {"ties"}
+    assert any(gone in note for note in frame.attrs["notes"])
