@@ -112,7 +112,7 @@ def opened(browser: Any) -> Iterator[Opened]:
         tab.on("pageerror", lambda error: wrong.append(str(error)))
         tab.on("request", lambda request: wrong.append(request.url) if request.url.startswith(("http", "ws")) else None)
         tab.goto(path.as_uri())
-        tab.wait_for_function("document.documentElement.dataset.ready === 'yes'")
+        tab.wait_for_selector("html[data-ready=yes]")
         return tab
 
     yield open_page
