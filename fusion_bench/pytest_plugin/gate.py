@@ -50,8 +50,7 @@ class _Gate:
         self._expected: set[str] = set()
         self._without: dict[str, str] = {}
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionstart(self) -> None:
+    def pytest_sessionstart(self) -> None:  # after parametrize, which answers for options that are wrong
         options = command_line.read(self._config)
         if options.baseline and options.update_baseline:
             raise pytest.UsageError("fusion_bench: --baseline compares, --update-baseline rewrites: give one of them")

@@ -45,8 +45,7 @@ class _Summary:
     def pytest_testnodedown(self, node: Any) -> None:
         self._deselected = max(self._deselected, getattr(node, "workeroutput", {}).get(_DESELECTED, 0))
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionstart(self) -> None:
+    def pytest_sessionstart(self) -> None:  # after parametrize, which answers for options that are wrong
         path = command_line.read(self._config).markdown
         if path is None or hasattr(self._config, "workerinput"):
             return
