@@ -72,7 +72,7 @@ def rounding_bound(n: int, share: float, tail: float) -> int:
 
     Example:
         >>> rounding_bound(2000, 0.001, 1e-5), rounding_bound(2000, 0.0, 1e-5)
-        (11, 0)
+        (10, 0)
     """
     from scipy.special import bdtrc
 
