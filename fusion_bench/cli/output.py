@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -13,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.files import write_whole
 
 if TYPE_CHECKING:
     from fusion_bench.cases import CaseResult, Session
 
-_LONGEST = 150  # file systems allow 255 bytes, and a temporary name is longer
+_LONGEST = 150  # file systems allow 255 bytes
 
 
 def report_path(case_id: str, folder: Path = Path("outputs")) -> Path:
@@ -40,16 +40,10 @@ def save(content: Any, path: Path) -> str:
         FusionBenchError: the file cannot be written.
     """
     text = json.dumps(content, indent=1)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, text + "\n")
     except OSError as error:
         raise FusionBenchError(f"cannot write the report {path}: {error.strerror}", hint="--report FILE") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
     tell(f"report: {path}")
     return text
 

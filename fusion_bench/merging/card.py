@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import yaml
 
 from fusion_bench import __version__
-from fusion_bench.merging.digests import Digest
+from fusion_bench.datasets.digests import Digest
 from fusion_bench.weights.checkpoint import Checkpoint
 
 
@@ -66,19 +67,31 @@ def model_card(
         front["license"] = licences[0] if len(licences) == 1 else "other"
         if len(licences) > 1:
             front["license_name"] = " and ".join(licences)
-    lines = ["---", yaml.safe_dump(front, sort_keys=False).strip(), "---", "", f"# {name}", ""]
-    lines += [f"Merged with `{method}` by fusion_bench {__version__}.", "", "## Method", "", "```yaml"]
-    lines += [yaml.safe_dump({"type": method, **options}, sort_keys=False).strip(), "```", "", "## Inputs", ""]
+    lines = ["---", yaml.safe_dump(front, sort_keys=False).strip(), "---", "", f"# {as_text(name)}", ""]
+    lines += [f"Merged with {as_text(method)} by fusion_bench {__version__}.", "", "## Method", ""]
+    settings = yaml.safe_dump({"type": method, **options}, sort_keys=False).strip()
+    fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", settings))])
+    lines += [f"{fence}yaml", settings, fence, "", "## Inputs", ""]
     heading = {"blake3": "BLAKE3", "sha256": "SHA-256", None: "digest"}[digest]
     lines += [f"| role | where | file | bytes | {heading} | licence |", "| --- | --- | --- | ---: | --- | --- |"]
     for each in inputs:
         for file, size, found in each.files or (("in memory", 0, None),):
             known = f"`{found}`" if found else "not computed"
-            lines.append(
-                f"| {each.role} | {each.label} | {file} | {size:,} | {known} | {each.licence or 'not stated'} |"
-            )
+            role, label, named, licence = map(as_text, (each.role, each.label, file, each.licence or "not stated"))
+            lines.append(f"| {role} | {label} | {named} | {size:,} | {known} | {licence} |")
     if notes:
-        lines += ["", "## Tensors that did not fit", "", *(f"- {note}" for note in notes)]
+        lines += ["", "## Notes", "", *(f"- {as_text(note)}" for note in notes)]
     lines += ["", "## Made with", ""]
     lines += [f"fusion_bench {__version__}, torch {torch.__version__}, Python {platform.python_version()}."]
     return "\n".join(lines) + "\n"
+
+
+def as_text(words: str) -> str:
+    """Words that Markdown shows as they are, in a table too; line breaks and other runs of white space are one space.
+
+    Example:
+        >>> print(as_text("a|b `c` my_model"), as_text("_x_"))
+        a\\|b \\`c\\` my_model \\_x\\_
+    """
+    # an underscore between letters means nothing, and paths are full of them
+    return re.sub(r"[\\`*<>\[\]|&~#!]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", " ".join(words.split()))

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from fusion_bench.algorithms.base import MergingAlgorithm
-from fusion_bench.weights.checkpoint import Checkpoint, Span, StateCheckpoint
+from fusion_bench.weights.checkpoint import Checkpoint, StateCheckpoint
 from fusion_bench.weights.engine import execute
 from fusion_bench.weights.plan import Plan, Unit, make_plan
+from fusion_bench.weights.spans import Span
 
 _PLACES = 8
 

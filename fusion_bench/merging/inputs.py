@@ -11,8 +11,7 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.weights.adapter_config import base_config
 from fusion_bench.weights.checkpoint import Checkpoint
 from fusion_bench.weights.opening import Source
-
-_FILES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".onnx", ".h5")
+from fusion_bench.weights.suffixes import SAFETENSORS, is_weights
 
 
 def as_target(out: Any) -> Path | None:
@@ -30,7 +29,7 @@ def as_target(out: Any) -> Path | None:
     if not isinstance(out, (str, os.PathLike)):
         raise FusionBenchError(f"out is a {type(out).__name__}", hint="give a folder, or a file ending in .safetensors")
     target = Path(out).expanduser()
-    if target.suffix.lower() in _FILES and target.suffix != ".safetensors":
+    if is_weights(target) and target.suffix != SAFETENSORS:
         raise FusionBenchError(
             f"out = {target}: no file of that kind is written", hint="give a folder, or a file ending in .safetensors"
         )
@@ -54,6 +53,24 @@ def input_paths(sources: Iterable[Source], opened: Iterable[Checkpoint]) -> list
     """The files that are read, and the folders that were given."""
     folders = [Path(source).expanduser() for source in sources if isinstance(source, (str, os.PathLike))]
     return [*(folder for folder in folders if folder.is_dir()), *(file for each in opened for file in each.files)]
+
+
+def refuse_twice(experts: Mapping[str, Checkpoint]) -> None:
+    """Refuse experts that are the same files, by whatever path, link or folder they were listed: one would count twice.
+
+    Raises:
+        FusionBenchError: two are.
+    """
+    seen: dict[frozenset[tuple[int, int]], Checkpoint] = {}
+    for checkpoint in experts.values():
+        found = [path.stat() for path in checkpoint.files]
+        key = frozenset((status.st_dev, status.st_ino) for status in found)
+        first = seen.setdefault(key, checkpoint)
+        if key and first is not checkpoint:
+            raise FusionBenchError(
+                f"{first.label} and {checkpoint.label}, listed among the experts, are the same files",
+                hint="list it once, or name them to count it twice: experts={a: …, b: …}",
+            )
 
 
 def refuse_quantised(opened: Iterable[Checkpoint]) -> None:

@@ -17,18 +17,20 @@ from torch import Tensor
 from fusion_bench import registry
 from fusion_bench.algorithms.base import MergingAlgorithm
 from fusion_bench.algorithms.options import checked, made
+from fusion_bench.datasets.digests import Digest, digest_kind, digests
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.memory import PeakMemory
 from fusion_bench.merging.card import described, model_card
-from fusion_bench.merging.digests import Digest, digest_kind, digests
 from fusion_bench.merging.estimate import estimated_seconds
-from fusion_bench.merging.inputs import as_target, check_source, input_paths, refuse_quantised
+from fusion_bench.merging.inputs import as_target, check_source, input_paths, refuse_quantised, refuse_twice
 from fusion_bench.merging.names import checkpoint_names
 from fusion_bench.merging.options import as_bytes, as_device, as_dtype
 from fusion_bench.merging.report import MergePlan, MergeReport, planned
 from fusion_bench.progress import Progress, silent
-from fusion_bench.weights.checkpoint import Checkpoint, FileCheckpoint, Traffic
+from fusion_bench.weights.carried import carried_note, differing
+from fusion_bench.weights.checkpoint import Checkpoint
 from fusion_bench.weights.engine import NonFinite, execute
+from fusion_bench.weights.file_checkpoint import FileCheckpoint, Traffic
 from fusion_bench.weights.fitting import OnMismatch
 from fusion_bench.weights.header import Header
 from fusion_bench.weights.memory import MemorySink
@@ -116,6 +118,8 @@ def merge(
             origin = opened.get("base")
             opened[name] = open_checkpoint(source, label=label, base=origin, like=origin)
         refuse_quantised(opened.values())
+        if not isinstance(experts, Mapping):
+            refuse_twice({name: opened[name] for name in named})
         plan = make_plan(
             opened["base"],
             {name: opened[name] for name in rule.needed(list(named))},
@@ -160,13 +164,14 @@ def _to_disk(
         with published(out) as part:
             with file_sink(plan, headers, part, out) as sink:
                 execute(plan, rule, sink, scaling=rule.step_size, **run)
+            notes = (*plan.notes, *carried_note(differing(plan)))
             at = time.perf_counter()
             files = sorted({file for checkpoint in opened for file in checkpoint.files})
             found = digests(files, hashes, threads=plan.threads, progress=run["progress"])
             hashing = time.perf_counter() - at
             roles = ["base", *(f"expert {name}" for name in plan.given)]
             inputs = [described(role, checkpoint, found) for role, checkpoint in zip(roles, opened, strict=True)]
-            card = model_card(out.stem, method, dataclasses.asdict(rule), inputs, plan.notes, hashes)
+            card = model_card(out.stem, method, dataclasses.asdict(rule), inputs, notes, hashes)
             if part.is_dir():
                 card_of(part).write_text(card, encoding="utf-8")
         if out.is_file():
@@ -186,7 +191,7 @@ def _to_disk(
         bytes_written=sink.traffic.bytes,
         floor_seconds=min(seconds, (once + sink.traffic.seconds) / plan.threads),
         peak_memory=memory.peak - memory.start,
-        notes=plan.notes,
+        notes=notes,
     )
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.merging.inputs import check_source
 from fusion_bench.weights.opening import Source
+from fusion_bench.weights.suffixes import READ
 
 BASE = "base"  # what the base is called where two models are named
-_SUFFIXES = {".safetensors", ".bin", ".pt", ".pth", ".ckpt"}
 
 
 def checkpoint_names(experts: Sequence[Source] | Mapping[str, Source]) -> dict[str, Source]:
@@ -54,7 +54,7 @@ def checkpoint_names(experts: Sequence[Source] | Mapping[str, Source]) -> dict[s
     if twice:
         raise FusionBenchError(f"{twice[0]} is listed twice among the experts", hint="name them: experts={a: …, b: …}")
     # "llama-3.1-math" is a folder's name, and ".1-math" no suffix
-    parts = [path.with_suffix("").parts if path.suffix in _SUFFIXES else path.parts for path in paths]
+    parts = [path.with_suffix("").parts if path.suffix in READ else path.parts for path in paths]
     length = 1
     while length < max(map(len, parts)) and (
         len({part[-length:] for part in parts}) < len(parts) or (BASE,) in {part[-length:] for part in parts}

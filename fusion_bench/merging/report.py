@@ -20,7 +20,7 @@ class MergePlan:
         bytes_to_write: of the result's files.
         memory: bytes that the work may hold: the budget, or what the largest whole tensors take.
         seconds: about how long it will take.
-        notes: what will be done about tensors that do not fit.
+        notes: how inputs are read where that had to be decided, what will be done about tensors that do not fit.
     """
 
     method: str
@@ -62,7 +62,8 @@ class MergeReport:
         floor_seconds: what one pass over the inputs and one over the output would have taken at the speed that
             reading and writing had here.
         peak_memory: bytes of private memory at the highest, beyond what was held before.
-        notes: what was done about tensors that did not fit.
+        notes: how inputs were read where that had to be decided, what was done about tensors that did not fit, which
+            tensors that are not floating differed.
     """
 
     path: Path

@@ -15,8 +15,9 @@ from torch import Tensor
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.weights.adapter_config import AdapterConfig, base_config, read_adapter_config, ties_embeddings
 from fusion_bench.weights.adapter_layout import holds, orientations, target, tied_together
-from fusion_bench.weights.checkpoint import Checkpoint, Factors, Span, StateCheckpoint
+from fusion_bench.weights.checkpoint import Checkpoint, Factors, StateCheckpoint
 from fusion_bench.weights.header import Spec
+from fusion_bench.weights.spans import Span
 from fusion_bench.weights.weight_files import ADAPTER, ADAPTER_WEIGHTS, open_files
 
 _ROOT = "base_model.model."
@@ -65,8 +66,10 @@ class AdapterCheckpoint(Checkpoint):
         *,
         label: str,
         files: tuple[Path, ...] = (),
+        notes: tuple[str, ...] = (),
     ) -> None:
         self.label, self._base, self._low_rank, self._files = label, base, dict(low_rank), files
+        self.notes = notes
         self._replaced = StateCheckpoint(replaced, label=label)
         self.specs = {
             name: Spec(spec.shape, torch.float64) if name in low_rank else self._replaced.specs.get(name, spec)
@@ -161,7 +164,8 @@ def open_adapter(folder: Path, base: Checkpoint, *, label: str) -> AdapterCheckp
         low_rank[name] = replace(low_rank[name], transposed=transposed)
     for name, pair in low_rank.items():
         _check_shape(name, pair, replaced.get(name), base, label)
-    return AdapterCheckpoint(base, low_rank, replaced, label=label, files=(folder / ADAPTER, file))
+    files = (folder / ADAPTER, file)
+    return AdapterCheckpoint(base, low_rank, replaced, label=label, files=files, notes=stored.notes)
 
 
 def _pair(module: str, embedding: bool, pair: dict[str, Tensor], config: AdapterConfig, label: str) -> LowRank:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol, TypeVar
@@ -14,12 +15,14 @@ from torch import Tensor
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.progress import Progress, silent
 from fusion_bench.weights import compiled
-from fusion_bench.weights.checkpoint import Span, located
 from fusion_bench.weights.compiled.fetch import all_finite
+from fusion_bench.weights.finite import unravelled
+from fusion_bench.weights.halves import HALVES, words_of
 from fusion_bench.weights.parallel import map_in_threads
-from fusion_bench.weights.pieces import CHUNK, HALVES, Piece, unravelled, words_of
+from fusion_bench.weights.pieces import CHUNK, Piece
 from fusion_bench.weights.plan import Plan, Unit, scan_units
 from fusion_bench.weights.rule import Rule, Scan
+from fusion_bench.weights.spans import Span, located
 
 Result = TypeVar("Result")
 NonFinite = Literal["error", "allow"]
@@ -64,16 +67,17 @@ def execute(
     merge = rule.prepare(run.scan(progress))
     stores = _Store(plan, sink, rule.step, scaling, check=on_non_finite == "error")
 
-    def step(unit: Unit) -> Unit | None:
+    def step(unit: Unit) -> tuple[Unit, float] | None:
         piece = run.piece(unit)
-        stores(piece, merge(piece))
-        return unit if piece.deferred else None
+        sound = stores(piece, merge(piece))
+        return None if piece.deferred is None else (unit, piece.deferred if sound else math.nan)
 
     later = run.over(plan.wholes, step, threads=plan.whole_threads, stage="merge matrices", progress=progress)
     later += run.over(plan.chunks, step, threads=plan.threads, stage="merge", progress=progress)
-    again = [unit for unit in later if unit is not None]
-    if again:
-        merge.settle()  # type: ignore[attr-defined]
+    deferred = [each for each in later if each is not None]
+    if deferred:
+        answer = merge.settle()  # type: ignore[attr-defined]
+        again = [unit for unit, used in deferred if used != answer]
         run.over(again, step, threads=plan.threads, stage="settle", progress=progress)
     if not (rule.step and scaling is None):
         for name in plan.copied:
@@ -165,24 +169,31 @@ class _Store:
     def __init__(self, plan: Plan, sink: Sink, step: bool, scaling: float | None, *, check: bool) -> None:
         self._plan, self._sink, self._step, self._scaling, self._check = plan, sink, step, scaling, check
 
-    def __call__(self, piece: Piece, result: Tensor) -> None:
+    def __call__(self, piece: Piece, result: Tensor) -> bool:
+        """Store a piece; returns False where a deferred one is not finite, which the final answer may mend.
+
+        Raises:
+            FusionBenchError: any other is not finite, or has another size than its piece.
+        """
         if result.numel() != piece.count:
             shapes = f"{piece.count:,} entries of {piece.spans[0].name!r} into {result.numel():,}"
             raise FusionBenchError(f"the merge rule turned {shapes}")
-        result, at = result.reshape(-1), 0
+        result, at, sound = result.reshape(-1), 0, True
         for part in piece.parts(CHUNK) if piece.count else ():
-            self._store(part, result[at : at + part.count])
+            sound &= self._store(part, result[at : at + part.count], final=piece.deferred is None)
             at += part.count
+        return sound
 
-    def _store(self, piece: Piece, result: Tensor) -> None:
+    def _store(self, piece: Piece, result: Tensor, *, final: bool) -> bool:
         dtype = self._plan.specs[piece.spans[0].name].dtype
         if self._step and self._scaling is not None:
             stored, sound = stepped(piece.stored_base, result, self._scaling, dtype)
         else:
             stored, sound = narrowed(result, torch.float64 if self._step else dtype)
-        if self._check and not sound:
+        if self._check and not sound and final:
             self._refuse_overflow(piece.spans, stored, dtype)
         self._sink.write(piece.spans, stored)
+        return sound or not self._check
 
     def _refuse_overflow(self, spans: Sequence[Span], stored: Tensor, dtype: torch.dtype) -> None:
         name, entry = located(spans, int((~stored.isfinite()).nonzero()[0]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fusion_bench.errors import FusionBenchError, nearest
+from fusion_bench.files import replacing
 from fusion_bench.weights.state_dict import StateDict
 
 
@@ -33,6 +33,7 @@ def read_state_dict(
         FusionBenchError: no such file, a truncated or otherwise damaged one, or none of its tensors has the prefix.
 
     Example:
+        >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = write_state_dict(Path(folder) / "m.safetensors", {"w": torch.ones(2).half()})
         ...     read_state_dict(path)
@@ -84,6 +85,7 @@ def write_state_dict(
             ``dtype``. Whatever was there before is then still there, and no temporary file stays.
 
     Example:
+        >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = write_state_dict(Path(folder) / "m.safetensors", {"w": torch.ones(2)})
         ...     [p.name for p in Path(folder).iterdir()]
@@ -91,23 +93,13 @@ def write_state_dict(
     """
     path = Path(path)
     tensors = {name: _stored(name, tensor, dtype) for name, tensor in state.items()}
-    temporary: str | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        os.close(handle)
-        save_file(tensors, temporary, metadata=dict(metadata) if metadata else None)
-        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp's 0600 would hide the file from colleagues
-        with open(temporary, "rb+") as file:  # noqa: PTH123
-            os.fsync(file.fileno())
-        os.replace(temporary, path)  # noqa: PTH105
+        with replacing(path) as part:
+            save_file(tensors, part, metadata=dict(metadata) if metadata else None)
     except (SafetensorError, OSError) as error:
         raise FusionBenchError(
             f"cannot write {path}: {error}", hint="check the folder's permissions and space"
         ) from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
     return path
 
 
@@ -123,9 +115,3 @@ def _stored(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
             )
         tensor = stored
     return tensor.contiguous().clone()  # dense, and no storage shared with another tensor: safetensors refuses both
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from fusion_bench.errors import FusionBenchError, nearest, unknown_name
-from fusion_bench.weights.checkpoint import Checkpoint, Factors, Span, StateCheckpoint
+from fusion_bench.weights.checkpoint import Checkpoint, Factors, StateCheckpoint
 from fusion_bench.weights.header import Spec
+from fusion_bench.weights.renamed import Renamed
+from fusion_bench.weights.spans import Span
 from fusion_bench.weights.state_dict import StateDict
 
 OnMismatch: TypeAlias = Literal["error", "base", "pad"]
@@ -33,7 +35,7 @@ def fit(expert: Checkpoint, base: Checkpoint, *, on_mismatch: OnMismatch = "erro
     if expert.specs is base.specs:
         return expert, []
     expert = _tied_alike(expert, base)
-    problems, substituted, padded, notes = [], set(), {}, []
+    problems, misfits, substituted, padded, notes = [], [], set(), {}, []
     for name, problem in _misfits(expert.specs, base.specs, base.label):
         found, spec = expert.specs.get(name), base.specs.get(name)
         if on_mismatch == "base":
@@ -45,12 +47,9 @@ def fit(expert: Checkpoint, base: Checkpoint, *, on_mismatch: OnMismatch = "erro
             notes.append(f"{expert.label}: tensor {name!r} has {found.shape[0]:,} rows, padded to {spec.shape[0]:,}")
         else:
             problems.append(problem)
+            misfits.append((found, spec))
     if problems:
-        rows = any(
-            (found := expert.specs.get(name)) is not None and _can_pad(found, spec) for name, spec in base.specs.items()
-        )
-        hint = "the vocabularies differ: on_mismatch='pad' gives the smaller one the base's rows"
-        raise _refusal(expert.label, base.label, problems, hint if rows and on_mismatch == "error" else _HINT)
+        raise _refusal(expert.label, base.label, problems, _advice(misfits))
     return (Substituted(expert, base, substituted, padded), notes) if notes else (expert, [])
 
 
@@ -137,45 +136,6 @@ class Substituted(Checkpoint):
         self._expert.close()
 
 
-class Tied(Checkpoint):
-    """A checkpoint under other names: of tensors that share their memory, files keep one and pickles all.
-
-    Args:
-        checkpoint: what it is.
-        names: of every tensor that it shall have, to the name that it is stored under.
-    """
-
-    def __init__(self, checkpoint: Checkpoint, names: Mapping[str, str]) -> None:
-        self.label, self._checkpoint, self._names = checkpoint.label, checkpoint, names
-        self.specs = {name: checkpoint.specs[stored] for name, stored in names.items()}
-
-    def gather(self, spans: Sequence[Span]) -> Tensor:
-        return self._checkpoint.gather([span._replace(name=self._names[span.name]) for span in spans])
-
-    def place(self, name: str) -> str:
-        return self._checkpoint.place(self._names[name])
-
-    def factors(self, name: str) -> Factors | None:
-        return self._checkpoint.factors(self._names[name])
-
-    @property
-    def device(self) -> torch.device:
-        return self._checkpoint.device
-
-    @property
-    def files(self):  # type: ignore[no-untyped-def]
-        return self._checkpoint.files
-
-    @property
-    def aliases(self) -> Mapping[str, str]:
-        first: dict[str, str] = {}
-        found = {name: first.setdefault(self._checkpoint.aliases.get(s, s), name) for name, s in self._names.items()}
-        return {name: other for name, other in found.items() if name != other}
-
-    def close(self) -> None:
-        self._checkpoint.close()
-
-
 def _tied_alike(expert: Checkpoint, base: Checkpoint) -> Checkpoint:
     """The expert with the base's names for tensors that are tied in either."""
     names = {name: name for name in expert.specs}
@@ -189,7 +149,7 @@ def _tied_alike(expert: Checkpoint, base: Checkpoint) -> Checkpoint:
     if len(names) == len(expert.specs):
         return expert
     ordered = [name for name in base.specs if name in names]  # of tied names the first counts, as it does in the base
-    return Tied(expert, {**{name: names[name] for name in ordered}, **names})
+    return Renamed(expert, {**{name: names[name] for name in ordered}, **names})
 
 
 def _misfits(found: Mapping[str, Spec], expected: Mapping[str, Spec], base: str) -> Iterator[tuple[str, str]]:
@@ -207,12 +167,36 @@ def _misfits(found: Mapping[str, Spec], expected: Mapping[str, Spec], base: str)
         yield name, f"tensor {name!r} {found[name].shape} is not in {base}{_meant(name, expected)}"
 
 
-def _can_pad(found: Spec, spec: Spec) -> bool:
+def _differ_in_rows(found: Spec, spec: Spec) -> bool:
     return (
         len(found.shape) == len(spec.shape) == 2
         and found.shape[1:] == spec.shape[1:]
-        and found.shape[0] < spec.shape[0]
+        and found.shape[0] != spec.shape[0]
         and found.dtype.is_floating_point == spec.dtype.is_floating_point
+    )
+
+
+def _can_pad(found: Spec, spec: Spec) -> bool:
+    return _differ_in_rows(found, spec) and found.shape[0] < spec.shape[0]
+
+
+def _advice(misfits: Sequence[tuple[Spec | None, Spec | None]]) -> str:
+    """What can be done about tensors that do not fit, of the expert and of the base."""
+    rows = [
+        (found.shape[0], spec.shape[0])
+        for found, spec in misfits
+        if found is not None and spec is not None and _differ_in_rows(found, spec)
+    ]
+    if len(rows) < len(misfits):
+        return _HINT
+    larger = [(own, theirs) for own, theirs in rows if own > theirs]
+    if not larger:
+        return "the vocabularies differ: on_mismatch='pad' gives the smaller one the base's rows"
+    own, theirs = larger[0]
+    return (
+        f"its vocabulary is larger, which on_mismatch='pad' does not cover. Either cut it to the base's {theirs:,} "
+        f"rows, in transformers with resize_token_embeddings({theirs}), which loses the {own - theirs:,} at its end; "
+        "or on_mismatch='base' takes these tensors from the base, with nothing of this expert's"
     )
 
 

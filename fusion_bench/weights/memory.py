@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from fusion_bench.progress import Progress, silent
-from fusion_bench.weights.checkpoint import Span, StateCheckpoint, laid_out
+from fusion_bench.weights.checkpoint import Checkpoint
 from fusion_bench.weights.engine import NonFinite, execute
 from fusion_bench.weights.fitting import OnMismatch
+from fusion_bench.weights.opening import open_checkpoint
 from fusion_bench.weights.plan import MEMORY, Plan, make_plan
 from fusion_bench.weights.rule import Rule
+from fusion_bench.weights.spans import Span, laid_out
 from fusion_bench.weights.state_dict import Experts, StateDict, named_experts
 
 
@@ -71,15 +73,15 @@ def merge_in_memory(
     models = named_experts(experts)
     given = list(experts) if isinstance(experts, Mapping) else list(models)
     plan = make_plan(
-        StateCheckpoint(base, label="base"),
-        {name: StateCheckpoint(models[name], label=f"expert {name!r}") for name in rule.needed(given)},
+        open_checkpoint(base, label="base"),
+        {name: open_checkpoint(models[name], label=f"expert {name!r}") for name in rule.needed(given)},
         rule,
         memory=memory,
         threads=threads,
         chunk=chunk,
         on_mismatch=on_mismatch,
     )
-    where = next((tensor.device for tensor in base.values() if isinstance(tensor, Tensor)), None)
+    where = base.device if isinstance(base, Checkpoint) else next((t.device for t in base.values()), None)
     vector = rule.step and scaling is None
     sink = MemorySink(plan, dtype=torch.float64 if vector else None, device=where)
     execute(plan, rule, sink, scaling=scaling, device=device, on_non_finite=on_non_finite, progress=progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -11,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fusion_bench.errors import FusionBenchError
-from fusion_bench.weights.checkpoint import Checkpoint, Factors, FileCheckpoint, Span, located, runs
-from fusion_bench.weights.compiled.fetch import all_finite, fetch, widen
-from fusion_bench.weights.header import Spec
+from fusion_bench.weights.checkpoint import Checkpoint, Factors
+from fusion_bench.weights.compiled.fetch import all_finite
+from fusion_bench.weights.finite import looks_finite, refuse_non_finite
+from fusion_bench.weights.rows import fill_rows
+from fusion_bench.weights.spans import Span
 
 CHUNK = 1 << 17  # entries: enough to hide Python's part in the work, few enough for a processor's cache
 BASE = -1  # the number of the base, where experts have theirs
-HALVES = {torch.bfloat16: 0x7F80, torch.float16: 0x7C00}  # types of 16 bits, and the bits of their exponents
 
 
 class Piece:
@@ -29,6 +28,7 @@ class Piece:
         shape: of the tensor, where the piece is all of it and the rule asked for that; else None.
         experts: the experts' names, sorted.
         loaded: which checkpoints have been read from, and found to hold finite entries if that is asked for, by ``id``.
+        deferred: the answer that was used in advance, see ``defer``.
 
     Args:
         buffer: a thread's own memory for what it reads, used again by its next piece.
@@ -54,7 +54,7 @@ class Piece:
         self._stored_base: Tensor | None = None
         self._working_base: Tensor | None = None
         self._rows: dict[tuple[int, ...], NDArray[np.floating]] = {}
-        self.deferred = False
+        self.deferred: float | None = None
 
     @property
     def count(self) -> int:
@@ -153,7 +153,7 @@ class Piece:
             return self._rows[key]
         wide = any(model.specs[name].dtype == torch.float64 for model in models)
         found = self._room(len(models), self.count, np.float64 if wide else np.float32)
-        self._fill(models, found, torch.float64 if wide else torch.float32)
+        fill_rows(models, self.spans, found, self._local)
         if checked:
             known = self._sound is None or self._sound.issuperset(map(id, models))
             if not known and not all_finite(found):
@@ -171,63 +171,6 @@ class Piece:
     def _refuse(self, models: Sequence[Checkpoint], rows: NDArray[np.floating]) -> None:
         for row, model in zip(rows, models, strict=True):
             refuse_non_finite(torch.from_numpy(row), self.spans, model)
-
-    def _fill(self, models: Sequence[Checkpoint], rows: NDArray[np.floating], dtype: torch.dtype) -> None:
-        """Write the models' entries to the rows; what plain files hold in one type is read in one go.
-
-        NumPy alone has a hand in it where it can: torch gives Python's lock away at every step, see ``fetch``.
-        """
-        name = self.spans[0].name
-        plain: dict[torch.dtype, list[int]] = {}
-        for number, model in enumerate(models):
-            kind = model.specs[name].dtype
-            if isinstance(model, FileCheckpoint) and (kind == dtype or (kind in HALVES and dtype == torch.float32)):
-                plain.setdefault(kind, []).append(number)
-            else:
-                model.fill(self.spans, torch.from_numpy(rows[number]))
-        for kind, numbers in plain.items():
-            if kind == dtype:
-                self._fetch([models[number] for number in numbers], [rows[number].view(np.uint8) for number in numbers])
-                continue
-            halves = self._scratch(len(numbers))
-            self._fetch([models[number] for number in numbers], [row.view(np.uint8) for row in halves])
-            for number, half in zip(numbers, halves, strict=True):
-                if kind == torch.bfloat16:
-                    widen(half, rows[number])
-                else:
-                    torch.from_numpy(rows[number]).copy_(torch.from_numpy(half.view(np.float16)))
-
-    def _fetch(self, models: Sequence[Checkpoint], rows: Sequence[NDArray[np.uint8]]) -> None:
-        """The bytes of several files' entries, each to its row."""
-        layouts: dict[int, list[tuple[int, int, int]]] = {}
-        stretches, places = [], []
-        for model, row in zip(models, rows, strict=True):
-            assert isinstance(model, FileCheckpoint)
-            if id(model.places) not in layouts:
-                size = model.specs[self.spans[0].name].dtype.itemsize
-                layouts[id(model.places)] = runs(self.spans, model.places, size)
-            at = row.ctypes.data
-            for stretch in model.stretches(layouts[id(model.places)]):
-                stretches.append(stretch)
-                places.append(at)
-                at += stretch.end - stretch.begin
-        seconds = fetch(stretches, places)
-        for model, row in zip(models, rows, strict=True):
-            assert isinstance(model, FileCheckpoint)
-            if seconds is None:  # Python's own functions say why
-                model.read(self.spans, row.data.cast("B"))
-            else:
-                model.traffic.add(row.size, seconds / len(models))
-
-    def _scratch(self, rows: int) -> NDArray[np.uint16]:
-        """The thread's memory for entries of 16 bits."""
-        size = rows * self.count
-        if self._local is None:
-            return np.empty((rows, self.count), dtype=np.uint16)
-        if getattr(self._local, "halves", None) is None or self._local.halves.size < size:
-            self._local.halves = np.empty(size, dtype=np.uint16)
-        found: NDArray[np.uint16] = self._local.halves[:size].reshape(rows, self.count)
-        return found
 
     def _room(self, rows: int, columns: int, kind: type[np.floating]) -> NDArray[np.floating]:
         """The thread's buffer, which stays in the processor's cache; other memory if the piece has that already."""
@@ -247,9 +190,9 @@ class Piece:
             self._stored_base = self._load(self._base)
         return self._stored_base
 
-    def defer(self) -> None:
-        """Ask for this piece to be merged once more when the whole model has been gone through."""
-        self.deferred = True
+    def defer(self, answer: float) -> None:
+        """Ask for this piece to be merged once more, unless the whole model's answer proves to be the one used here."""
+        self.deferred = answer
 
     def _load(self, checkpoint: Checkpoint) -> Tensor:
         entries = checkpoint.gather(self.spans)
@@ -262,53 +205,3 @@ class Piece:
         if self._sound is not None and id(checkpoint) not in self._sound and not looks_finite(entries):
             refuse_non_finite(entries, self.spans, checkpoint)
         self.loaded.add(id(checkpoint))
-
-
-def looks_finite(entries: Tensor) -> bool:
-    """Whether the sum of squares is finite; False also where finite entries overflow it.
-
-    Example:
-        >>> looks_finite(torch.ones(3)), looks_finite(torch.tensor([1.0, float("inf")]))
-        (True, False)
-    """
-    if entries.dtype in (torch.float16, torch.float8_e4m3fn, torch.float8_e5m2):
-        entries = entries.float()  # squares of half precision overflow all the time
-    return math.isfinite(float(torch.dot(entries, entries)))
-
-
-def refuse_non_finite(entries: Tensor, spans: Sequence[Span], checkpoint: Checkpoint) -> None:
-    """Raise where an entry is NaN or infinite, naming tensor, file and position.
-
-    Raises:
-        FusionBenchError: there is one.
-    """
-    bad = ~entries.isfinite()
-    if not bool(bad.any()):
-        return
-    first = int(bad.nonzero()[0])
-    name, entry = located(spans, first)
-    index = unravelled(entry, checkpoint.specs[name])
-    raise FusionBenchError(
-        f"{checkpoint.place(name)}: tensor {name!r} has a non-finite entry at {index}: {float(entries[first])}",
-        hint="the checkpoint is damaged, or its training diverged",
-    )
-
-
-def words_of(entries: Tensor) -> NDArray[np.uint16]:
-    """Entries of a type of 16 bits as words."""
-    words: NDArray[np.uint16] = entries.view(torch.int16).numpy().view(np.uint16)
-    return words
-
-
-def unravelled(position: int, spec: Spec) -> list[int]:
-    """The indices of an entry of a flattened tensor.
-
-    Example:
-        >>> unravelled(5, Spec((2, 3), torch.float32))
-        [1, 2]
-    """
-    index: list[int] = []
-    for size in reversed(spec.shape):
-        position, rest = divmod(position, size)
-        index.insert(0, rest)
-    return index

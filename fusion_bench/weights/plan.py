@@ -12,12 +12,13 @@ from typing import NamedTuple, overload
 import torch
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.weights.checkpoint import Checkpoint, Span
+from fusion_bench.weights.checkpoint import Checkpoint
 from fusion_bench.weights.compiled.terms import BLOCK
 from fusion_bench.weights.fitting import OnMismatch, check_real, fit
 from fusion_bench.weights.header import Spec
 from fusion_bench.weights.pieces import CHUNK
 from fusion_bench.weights.rule import Rule
+from fusion_bench.weights.spans import Span
 
 MEMORY = 512 * 2**20  # bytes, unless the caller says otherwise
 _LEAST = 64_000_000
@@ -89,7 +90,7 @@ class Plan:
         threads: that work on chunks; ``whole_threads`` on whole tensors.
         memory: the budget, bytes.
         held: what whole tensors may take where that is more, bytes.
-        notes: what was done about tensors that did not fit.
+        notes: what was decided when the inputs were opened, and done about tensors that did not fit.
     """
 
     base: Checkpoint
@@ -161,9 +162,10 @@ def make_plan(
         raise FusionBenchError(f"memory={memory:,} bytes is too little", hint=f"give at least {_LEAST:,} (64MB)")
     threads = _count("threads", threads, os.cpu_count() or 1)
     check_real(base)
-    fitted, notes = {}, []
+    fitted, notes = {}, list(base.notes)
     for name in sorted(experts):
         check_real(experts[name])
+        notes += experts[name].notes
         fitted[name], told = fit(experts[name], base, on_mismatch=on_mismatch)
         notes += told
     aliases = _aliases(base, fitted)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fusion_bench.disk import check_room
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.weights.suffixes import HUB, SAFETENSORS
 
 
 def check_target(out: Path, inputs: Sequence[Path], *, overwrite: bool, needed: int) -> None:
@@ -39,7 +40,7 @@ def check_target(out: Path, inputs: Sequence[Path], *, overwrite: bool, needed: 
 
 def card_of(out: Path) -> Path:
     """Where the model card of a result lies: in the folder, or beside the file."""
-    return out.with_suffix(".md") if out.suffix == ".safetensors" else out / "README.md"
+    return out.with_suffix(".md") if out.suffix == SAFETENSORS else out / "README.md"
 
 
 def _check_inputs(out: Path, inputs: Sequence[Path]) -> None:
@@ -59,15 +60,15 @@ def _check_replaced(out: Path, overwrite: bool) -> None:
     if out.exists() and not overwrite:
         raise FusionBenchError(f"{out} exists", hint="give another name, or overwrite=true to replace it")
     card = card_of(out)
-    if out.suffix == ".safetensors" and card.exists() and not _is_ours(card):
+    if out.suffix == SAFETENSORS and card.exists() and not _is_ours(card):
         raise FusionBenchError(f"{card} is there, where the model card would go", hint="give another name")
-    if out.exists() and out.is_dir() != (out.suffix != ".safetensors"):
+    if out.exists() and out.is_dir() != (out.suffix != SAFETENSORS):
         raise FusionBenchError(f"{out} is a {'folder' if out.is_dir() else 'file'}", hint="give another name")
     if out.is_dir():
         kept = sorted(path.name for path in out.iterdir() if path.is_dir())
         if kept:
             raise FusionBenchError(f"{out} holds the folder {kept[0]}, which would be lost", hint="give another name")
-        if not any(path.suffix in (".safetensors", ".bin") for path in out.iterdir()) and any(out.iterdir()):
+        if not any(path.suffix in HUB for path in out.iterdir()) and any(out.iterdir()):
             raise FusionBenchError(f"{out} holds no weights: it is no checkpoint to replace", hint="give another name")
 
 
@@ -86,7 +87,7 @@ def published(out: Path) -> Iterator[Path]:
         FusionBenchError: another process writes there, or the folder cannot be written.
     """
     part = out.with_name(f".{out.name}.part")
-    folder = out.suffix != ".safetensors"
+    folder = out.suffix != SAFETENSORS
     lock = -1
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -57,8 +57,8 @@ class Rule(ABC):
     def prepare(self, scan: Scan) -> Merge:
         """The function that merges one piece, knowing what it must of the whole model.
 
-        Where it has a method ``settle()``, that is called when all pieces are merged and some were deferred; those
-        are then merged once more.
+        Where it has a method ``settle()``, that is called when all pieces are merged and some were deferred. It
+        returns the answer that those waited for, and the pieces that were merged with another are merged once more.
         """
 
     def passes(self) -> int:

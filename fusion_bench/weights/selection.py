@@ -17,9 +17,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_bench.weights.checkpoint import Span, laid_out
 from fusion_bench.weights.pieces import CHUNK, Piece
 from fusion_bench.weights.rule import Scan
+from fusion_bench.weights.spans import Span, laid_out
 from fusion_bench.weights.vectors import Cut, Vectors
 
 Kept: TypeAlias = Literal["nearest", "below", "above"]

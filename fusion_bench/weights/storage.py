@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.weights.checkpoint import Checkpoint, FileCheckpoint, Span, Traffic, laid_out, runs
+from fusion_bench.weights.checkpoint import Checkpoint
+from fusion_bench.weights.file_checkpoint import FileCheckpoint, Traffic
 from fusion_bench.weights.header import Header, Spec, make_header
 from fusion_bench.weights.plan import Plan
+from fusion_bench.weights.spans import Span, laid_out, runs
+from fusion_bench.weights.suffixes import SAFETENSORS, is_weights
 
-_WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".gguf", ".onnx", ".ot"}
 _FLUSH = 64 * 2**20  # bytes written between two flushes to disk, which run beside the work
 INDEX = "model.safetensors.index.json"
 
@@ -29,14 +31,14 @@ def layout(plan: Plan, out: Path) -> dict[str, Header]:
 
     Tied names are written once each: the format has no ties.
     """
-    base, single = plan.base, out.name if out.suffix == ".safetensors" else "model.safetensors"
+    base, single = plan.base, out.name if out.suffix == SAFETENSORS else "model.safetensors"
     if isinstance(base, FileCheckpoint) and plan.specs is base.specs and _is_plain(base.headers):
         # the same tensors of the same types: the base's own headers, which for 100,000 tensors saves a second
         if len(base.files) == 1:
             return {single: base.headers[0]}
-        if out.suffix != ".safetensors":
+        if out.suffix != SAFETENSORS:
             return {path.name: header for path, header in zip(base.files, base.headers, strict=True)}
-    if isinstance(base, FileCheckpoint) and len(base.files) > 1 and out.suffix != ".safetensors":
+    if isinstance(base, FileCheckpoint) and len(base.files) > 1 and out.suffix != SAFETENSORS:
         shards: dict[int, list[tuple[str, Spec]]] = {}
         for name, spec in plan.specs.items():
             shards.setdefault(base.shard(name), []).append((name, spec))
@@ -146,14 +148,14 @@ def file_sink(plan: Plan, headers: Mapping[str, Header], part: Path, out: Path) 
     Raises:
         FusionBenchError: no space, or another error of the file system.
     """
-    folder = part.parent if out.suffix == ".safetensors" else part
-    if out.suffix == ".safetensors":
+    folder = part.parent if out.suffix == SAFETENSORS else part
+    if out.suffix == SAFETENSORS:
         headers = {part.name: headers[out.name]}
     sink = None
     try:
         sink = FileSink(folder, headers, plan.aliases)
         yield sink
-        if out.suffix != ".safetensors":
+        if out.suffix != SAFETENSORS:
             if len(headers) > 1:
                 _write_index(part, headers)
             copy_companions(plan.base, part)
@@ -173,7 +175,7 @@ def copy_companions(base: Checkpoint, folder: Path) -> None:
     if not base.files or not (base.files[0].parent / "config.json").is_file():
         return
     for path in sorted(base.files[0].parent.iterdir()):
-        weights = path.suffix in _WEIGHTS or path.name.endswith(".index.json")
+        weights = is_weights(path) or path.name.endswith(".index.json")
         if path.is_file() and not weights and not path.name.startswith(".") and path.name != "README.md":
             shutil.copyfile(path, folder / path.name)
 

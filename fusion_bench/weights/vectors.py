@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fusion_bench.weights import compiled
-from fusion_bench.weights.checkpoint import laid_out
 from fusion_bench.weights.compiled.terms import ALWAYS, BLOCK, NO_CUT
 from fusion_bench.weights.masks import bernoulli_mask, key_of, limit_of
 from fusion_bench.weights.pieces import BASE, Piece
+from fusion_bench.weights.spans import laid_out
 
 _NEVER = np.iinfo(np.int64).max
 

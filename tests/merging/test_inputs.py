@@ -149,3 +149,28 @@ def test_a_folder_called_base_is_named_with_its_parent(tmp_path):
 def test_experts_may_come_one_by_one(job):
     one = {"w": torch.ones(3)}
     assert merge("simple_average", base=one, experts=(e for e in [one, one]))["w"].tolist() == [1, 1, 1]
+
+
+def second_paths(folder):
+    """Other ways to say the same folder ``a``."""
+    (folder / "link").symlink_to(folder / "a")
+    (folder / "linked.safetensors").symlink_to(folder / "a" / "model.safetensors")
+    (folder / "hard.safetensors").hardlink_to(folder / "a" / "model.safetensors")
+    (folder / "snapshot").mkdir()  # as the hub's cache has them
+    (folder / "snapshot" / "model.safetensors").symlink_to(folder / "a" / "model.safetensors")
+    return ["a/model.safetensors", "link", "linked.safetensors", "hard.safetensors", "snapshot", "b/../a"]
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_one_checkpoint_listed_twice_by_different_paths(number, job, tmp_path):
+    second = tmp_path / second_paths(tmp_path)[number]
+    twice = [tmp_path / "a", tmp_path / "b", second]
+    refused(job, "are the same files", experts=twice)
+    refused(job, "are the same files", experts=twice[::-1])
+    merge("task_arithmetic", **{**job, "experts": {"a": twice[0], "again": second}})  # by name it is meant
+
+
+def test_copies_are_checkpoints_of_their_own(job, tmp_path):
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / "model.safetensors").write_bytes((tmp_path / "a" / "model.safetensors").read_bytes())
+    merge("task_arithmetic", **{**job, "experts": [tmp_path / "a", tmp_path / "copy"]})

@@ -8,8 +8,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.weights.checkpoint import Span
 from fusion_bench.weights.opening import open_checkpoint
+from fusion_bench.weights.spans import Span
 
 peft = pytest.importorskip("peft", reason="peft is not installed: pip install -e '.[oracles]'")
 transformers = pytest.importorskip("transformers")

@@ -8,7 +8,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fusion_bench.algorithms.ties import Ties
+from fusion_bench.errors import FusionBenchError
 from fusion_bench.weights.election import elected
+from fusion_bench.weights.memory import merge_in_memory
 from fusion_bench.weights.vectors import Cut, Vectors
 
 COMBINES = ["mean", "weighted_mean", "sum"]
@@ -87,3 +90,65 @@ def test_what_is_no_number_is_not_hidden(scanned, by_torch):
     for run in (found, lambda *args, **options: by_torch(found, *args, **options)):
         entries, *_ = run(scanned, deltas, [1.0, 1.0], "mean", 0.0, on_non_finite="allow")
         np.testing.assert_array_equal(entries, [math.nan, 1.0, math.inf])
+
+
+def half_models(signs, size=1024, blocks=16):
+    """Two experts of ``bfloat16`` blocks: in each two entries cancel, and the others have that block's sign."""
+    deltas = [torch.zeros(blocks, size) for _ in range(2)]
+    for block, sign in enumerate(signs):
+        for delta, opposite in zip(deltas, (1.0, -1.0), strict=True):
+            delta[block] = sign * 0.5
+            delta[block, :2] = torch.tensor([opposite, 2 * opposite])
+    return [delta.reshape(-1).bfloat16() for delta in deltas]
+
+
+def merged_halves(deltas, dtype=torch.bfloat16, base=0.0, scaling=1.0, threads=1):
+    """The merged model, and how many pieces were merged once more."""
+    again = []
+    result = merge_in_memory(
+        Ties(density=1.0, scaling=scaling),
+        {"w": torch.full_like(deltas[0], base, dtype=dtype)},
+        {f"e{i}": {"w": (delta.float() + base).to(dtype)} for i, delta in enumerate(deltas)},
+        scaling=scaling,
+        chunk=1024,
+        threads=threads,
+        progress=lambda stage, done, total: again.append(total) if stage == "settle" else None,
+    )
+    return result["w"], max(again, default=0)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_pieces_that_used_the_final_majority_are_merged_once(sign):
+    merged, again = merged_halves(half_models([sign] * 16))
+    assert again == 1  # the first: nothing had voted yet
+    expected = torch.full((16, 1024), sign * 0.5)
+    expected[:, :2] = sign * torch.tensor([1.0, 2.0])
+    assert torch.equal(merged.float().reshape(16, 1024), expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 8])
+@pytest.mark.parametrize(
+    ("signs", "majority"),
+    [([1.0] * 7 + [-1.0] * 9, -1.0), ([-1.0] * 3 + [1.0] * 13, 1.0), ([1.0] * 8 + [-1.0] * 8, 0.0)],
+)
+def test_a_majority_that_turns_is_the_whole_models(signs, majority, threads):
+    merged, _ = merged_halves(half_models(signs), threads=threads)
+    expected = torch.tensor(signs).repeat_interleave(1024).reshape(16, 1024) * 0.5
+    expected[:, :2] = majority * torch.tensor([1.0, 2.0])
+    assert torch.equal(merged.float().reshape(16, 1024), expected)
+
+
+def test_a_majority_that_does_not_last_overflows_nothing():
+    """With the sign of the first block θ₀ + λΔ would be beyond float16, with that of all it is not."""
+    deltas = [delta * 128 for delta in half_models([1.0] + [-1.0] * 15)]
+    merged, again = merged_halves(deltas, dtype=torch.float16, base=60000.0, scaling=30.0)
+    assert again == 3  # the first and the third, whose votes before them were even, and the second, with +
+    assert merged.isfinite().all()
+
+
+def test_an_overflow_with_the_majority_that_lasted_is_refused():
+    deltas = [delta * 128 for delta in half_models([1.0] * 16)]
+    for delta in deltas:
+        delta[:2] = 64  # nothing cancels in the first piece, so that the others know the majority at once
+    with pytest.raises(FusionBenchError, match=r"'w' is not finite in torch\.float16 at"):
+        merged_halves(deltas, dtype=torch.float16, base=60000.0, scaling=30.0)

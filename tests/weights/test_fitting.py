@@ -69,3 +69,36 @@ def test_untied_tensors_are_not_taken_for_tied():
     w = torch.ones(3, 2)
     with pytest.raises(FusionBenchError, match="'head'"):
         fit(StateCheckpoint({"embed": w}, label="e"), StateCheckpoint({"embed": w, "head": w.clone()}, label="base"))
+
+
+TABLES = {"embed": torch.randn(6, 2), "head": torch.randn(6, 2), "w": torch.randn(3, 2)}
+
+
+def refusal(policy="error", **changes):
+    expert = StateCheckpoint({**TABLES, **changes}, label="e")
+    with pytest.raises(FusionBenchError) as caught:
+        fit(expert, StateCheckpoint(TABLES, label="b"), on_mismatch=policy)
+    return caught.value
+
+
+@pytest.mark.parametrize("policy", ["error", "pad"])
+def test_of_a_larger_vocabulary_it_is_said_what_can_be_done(policy):
+    larger = {"embed": torch.randn(9, 2), "head": torch.randn(9, 2)}
+    found = refusal(policy, **larger)
+    assert "'embed' has shape (9, 2), b has (6, 2)" in found.message
+    for part in ("resize_token_embeddings(6)", "loses the 3 at its end", "'pad' does not cover", "on_mismatch='base'"):
+        assert part in found.hint
+    base, expert = StateCheckpoint(TABLES, label="b"), StateCheckpoint({**TABLES, **larger}, label="e")
+    fitted, notes = fit(expert, base, on_mismatch="base")
+    assert torch.equal(fitted["embed"], TABLES["embed"])  # what the hint says of that policy
+    assert len(notes) == 2
+    cut = StateCheckpoint({**TABLES, **{name: tensor[:6] for name, tensor in larger.items()}}, label="e")
+    assert fit(cut, base) == (cut, [])
+
+
+def test_hints_are_of_policies_that_help():
+    smaller, larger, other = torch.randn(4, 2), torch.randn(9, 2), torch.randn(6, 3)
+    assert "on_mismatch='pad' gives" in refusal(embed=smaller).hint
+    assert "'pad' does not cover" in refusal(embed=smaller, head=larger).hint
+    for changes in ({"embed": smaller, "head": other}, {"embed": larger, "more": larger.clone()}, {"w": other}):
+        assert "one architecture" in refusal(**changes).hint  # padding or cutting would not make it fit

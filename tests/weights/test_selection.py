@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fusion_bench.weights import selection
-from fusion_bench.weights.checkpoint import Span, StateCheckpoint
+from fusion_bench.weights.checkpoint import StateCheckpoint
 from fusion_bench.weights.pieces import Piece
 from fusion_bench.weights.selection import kept_count, magnitude_cuts, tensor_cuts
+from fusion_bench.weights.spans import Span
 from fusion_bench.weights.vectors import Vectors
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.files import write_whole
 from fusion_bench.progress import Progress, silent
 from fusion_bench.report.page.panels import Panel
 from fusion_bench.report.page.payload import build_payload, examples
@@ -70,13 +69,7 @@ def write_report(
 
 
 def _publish(content: bytes, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        write_whole(path, content)
     except OSError as error:
         raise FusionBenchError(f"cannot write {path}: {error.strerror}", hint="--out FILE") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Digests of the inputs, so that a model card says which bytes went into a merge."""
+"""Digests of files: which bytes went into a merge, and what a pool is made of."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def digests(
         return {}
 
     def tick(done: int) -> None:
-        progress("hash inputs", done, len(files))
+        progress("hash files", done, len(files))
 
     one: Callable[[Path], str] = _blake3 if kind == "blake3" else file_sha256
     return dict(zip(files, map_in_threads(one, files, threads=threads, tick=tick), strict=True))
