@@ -128,13 +128,7 @@ class EnsembleAlgorithm(Algorithm):
         """The ensemble of the experts, by name."""
 
     def run(self, pool: ModelPool, *, progress: Progress = silent) -> nn.Module:
-        names = pool.expert_names
-        members = {}
-        for done, name in enumerate(names):
-            progress("load experts", done, len(names))
-            members[name] = pool.model(name)
-        progress("load experts", len(names), len(names))
-        return self.combine(members)
+        return self.combine({name: pool.lent(name) for name in pool.expert_names})
 
 
 def _states(rule: Rule, pool: ModelPool, progress: Progress) -> tuple[StateDict, Experts]:

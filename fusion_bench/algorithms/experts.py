@@ -29,4 +29,4 @@ class Experts(Algorithm):
     kind: ClassVar[Kind] = "reference"
 
     def run(self, pool: ModelPool, *, progress: Progress = silent) -> nn.Module:
-        return TaskRouted({name: pool.model(name) for name in pool.expert_names})
+        return TaskRouted({name: pool.lent(name) for name in pool.expert_names})

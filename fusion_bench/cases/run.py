@@ -18,12 +18,12 @@ from fusion_bench.cases.prepare import Prepared, prepare
 from fusion_bench.cases.result import SCHEMA, CaseResult
 from fusion_bench.cases.session import Session
 from fusion_bench.cases.startup import import_libraries
-from fusion_bench.cases.trials import Finished, Trials
+from fusion_bench.cases.trials import Finished, Trials, packed_outcomes, packed_sources
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.memory import PeakMemory
 from fusion_bench.metrics import accuracy, calibration_error, mean_accuracy_interval, normalized_accuracy
-from fusion_bench.metrics.packing import pack
 from fusion_bench.metrics.predictions import Predictions
+from fusion_bench.models.lent import stored_parameters
 from fusion_bench.progress import Progress, silent
 from fusion_bench.regression.calibration import calibrate
 from fusion_bench.taskpools.evaluate import evaluate
@@ -138,7 +138,7 @@ def _compute(
         "cost/evaluation_seconds": evaluating,
         "cost/loading_seconds": loading,
         "cost/peak_memory_mb": memory.peak / 1e6,
-        "cost/stored_parameters": float(sum(p.numel() for p in model.parameters())),
+        "cost/stored_parameters": float(stored_parameters(model)),
         "cost/examples_seen": float(finished.outcomes[0].examples),
         "cost/harness_seconds": time.perf_counter()
         - (began + costs["cost/fusion_seconds"] + searching + evaluating + loading + trying),
@@ -161,12 +161,15 @@ def _compute(
             for name, found in (("pretrained", base), ("experts", experts))
         },
         search=search.to_dict() if search else {},
-        outcomes=outcomes(predictions),
-        reference_outcomes={"pretrained": outcomes(base), "experts": outcomes(experts)},
+        outcomes=packed_outcomes(predictions),
+        reference_outcomes={"pretrained": packed_outcomes(base), "experts": packed_outcomes(experts)},
+        clusters=packed_sources(predictions),
         data={task: adapters[task].data_hash("test") for task in predictions},
         deterministic=algorithm.deterministic,
         trials=finished.to_list(),
         groups=[dataclasses.asdict(group) for group in finished.groups],
+        plugins=prepared.plugins,
+        seedless=prepared.seedless,
         run_id=run_id,
     )
     return result, model, predictions, finished
@@ -176,14 +179,6 @@ def interval(predictions: Mapping[str, Predictions]) -> tuple[float, float]:
     """95 % interval of the mean accuracy over the test examples; those that share a source are counted together."""
     clusters = {task: p.cluster for task, p in predictions.items() if p.cluster is not None}
     return mean_accuracy_interval({task: p.correct for task, p in predictions.items()}, clusters=clusters or None)
-
-
-def outcomes(predictions: Mapping[str, Predictions]) -> dict[str, dict[str, Any]]:
-    """Per task how many examples, which were right, and a digest of what was predicted."""
-    return {
-        task: {"n": len(p.label), "correct": pack(p.correct), "predictions": p.digest}
-        for task, p in predictions.items()
-    }
 
 
 def fuse(algorithm: Algorithm, pool: ModelPool, progress: Progress = silent) -> tuple[nn.Module, dict[str, float]]:

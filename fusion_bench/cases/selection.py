@@ -34,7 +34,7 @@ def matrix(
             ``default: false`` (protocols).
         overrides: ``group.field=value[,value…]``; several values make several cases. A case whose algorithm lacks an
             overridden field is left out of a sweep over several algorithms, and is an error when nothing is left.
-        words: text (the expression after ``-k``) in which the whole name of a variant or protocol asks for it.
+        words: text (the expression after ``-k``) in which the whole name of a variant, a pool or a protocol asks for it.
 
     Raises:
         FusionBenchError: an unknown name, with the nearest; pools that do not fit each other; an unknown field.
@@ -45,22 +45,19 @@ def matrix(
     """
     asked = {"algorithm": algorithms, "modelpool": modelpools, "taskpool": taskpools}
     read = {group: _configs(group, asked[group], config_dir) for group in registry.GROUPS}
+    said = frozenset(re.findall(r"\w+", words))
     chosen = {
         "algorithm": _select("algorithm", algorithms, read["algorithm"])
         if algorithms
         else [
-            name
-            for name, config in sorted(read["algorithm"].items())
-            if config.get("default", True) or name in re.findall(r"\w+", words)
+            name for name, config in sorted(read["algorithm"].items()) if config.get("default", True) or name in said
         ],
-        "modelpool": _select("modelpool", modelpools, read["modelpool"]) if modelpools else _default(read["modelpool"]),
+        "modelpool": _select("modelpool", modelpools, read["modelpool"])
+        if modelpools
+        else [name for name, config in sorted(read["modelpool"].items()) if config.get("default") or name in said],
         "taskpool": _select("taskpool", taskpools, read["taskpool"])
         if taskpools
-        else [
-            name
-            for name, config in sorted(read["taskpool"].items())
-            if config.get("default", True) or name in re.findall(r"\w+", words)
-        ],
+        else [name for name, config in sorted(read["taskpool"].items()) if config.get("default", True) or name in said],
     }
     if taskpools and not modelpools and not _fitting(chosen, read):
         chosen["modelpool"] = sorted(read["modelpool"])  # a task pool that fits no default names its model pools itself
@@ -121,10 +118,6 @@ def _select(group: str, patterns: Iterable[str], known: Iterable[str]) -> list[s
             raise unknown_name(group, pattern, names)
         chosen.update(dict.fromkeys(matched))
     return list(chosen)
-
-
-def _default(pools: dict[str, dict[str, Any]]) -> list[str]:
-    return [name for name, config in sorted(pools.items()) if config.get("default")]
 
 
 def choices(override: str) -> list[str]:

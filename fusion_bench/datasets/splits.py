@@ -1,9 +1,9 @@
-"""Splits of labelled images: Parquet files with embedded pictures, or data sets of the hub."""
+"""Splits of labelled examples: Parquet files with texts or embedded pictures, or data sets of the hub."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,15 +15,16 @@ from fusion_bench.errors import FusionBenchError
 if TYPE_CHECKING:
     from datasets import Dataset
 
-SPLITS = ("train", "validation", "adaptation", "test")
+TRAIN, ADAPTATION = "train", "adaptation"
+SPLITS = (TRAIN, "validation", ADAPTATION, "test")
 
 
 @dataclass(frozen=True)
 class Split:
-    """One split: how many examples, their labels, and how to get at the pictures.
+    """One split: how many examples, their labels, and how to get at the pictures or texts.
 
     ``labels`` int64 ``(n,)`` (None where unlabelled), ``clusters`` strings ``(n,)`` (None where not given), ``classes``
-    the names in label order where the data knows them. ``data`` holds the pictures undecoded.
+    the names in label order where the data knows them. ``data`` holds the pictures undecoded, in ``column``.
     """
 
     size: int
@@ -31,11 +32,19 @@ class Split:
     clusters: np.ndarray | None
     classes: tuple[str, ...] | None
     data: Dataset
-    image_column: str
+    column: str
 
     def picture(self, index: int) -> Any:
         """Picture ``index`` as a PIL image."""
-        return self.data[index][self.image_column]
+        return self.data[index][self.column]
+
+    def texts(self) -> list[str]:
+        """All texts."""
+        found = self.data[self.column][:]
+        wrong = next((text for text in found if not isinstance(text, str)), None)
+        if wrong is not None:
+            raise FusionBenchError(f"column {self.column!r} holds a {type(wrong).__name__}, not only texts")
+        return found
 
 
 def open_split(
@@ -43,8 +52,10 @@ def open_split(
     split: str,
     *,
     subset: str | None = None,
-    image_column: str = "image",
-    label_column: str = "label",
+    revision: str | None = None,
+    column: str | Sequence[str] = "image",
+    label_column: str | Sequence[str] = "label",
+    held_out: Mapping[str, float] | None = None,
 ) -> Split:
     """Open a split without decoding a picture.
 
@@ -52,16 +63,31 @@ def open_split(
         source: a folder that has ``<split>.parquet``, or the id of a data set on the hub.
         split: its name.
         subset: the configuration of a hub data set that has several.
+        revision: of a hub data set.
+        column: of the pictures or texts; of several names the first that is there.
+        label_column: of the labels, likewise.
+        held_out: shares of the training split that are splits of their own here (see ``held_out_parts``); None where
+            the data has all splits. One named ``adaptation`` comes without labels.
 
     Raises:
         FusionBenchError: a file that is no Parquet, a missing column, or a hub data set that is neither in the local
             cache nor can be fetched.
     """
     folder = Path(source)
-    data = _from_parquet(folder / f"{split}.parquet") if folder.is_dir() else _from_hub(str(source), split, subset)
-    if image_column not in data.column_names:
+    cut = held_out is not None and (split in held_out or split == TRAIN)
+    stored = TRAIN if cut else split
+    if folder.is_dir():
+        data = _from_parquet(folder / f"{stored}.parquet")
+    else:
+        data = _from_hub(str(source), stored, subset, revision)
+    column, label_column = _present(column, data), _present(label_column, data)
+    if cut:
+        data = data.select(held_out_parts(len(data), held_out or {})[split])
+        if split == ADAPTATION and label_column in data.column_names:
+            data = data.remove_columns(label_column)
+    if column not in data.column_names:
         raise FusionBenchError(
-            f"{source} ({split}) has no column {image_column!r}", hint=f"its columns are {', '.join(data.column_names)}"
+            f"{source} ({split}) has no column {column!r}", hint=f"its columns are {', '.join(data.column_names)}"
         )
     labelled = label_column in data.column_names
     feature = data.features.get(label_column)
@@ -74,8 +100,42 @@ def open_split(
         clusters=None if clusters is None else np.asarray(clusters[:], dtype=str),
         classes=tuple(names) if names else None,
         data=data,
-        image_column=image_column,
+        column=column,
     )
+
+
+def held_out_parts(size: int, shares: Mapping[str, float], *, seed: int = 0) -> dict[str, np.ndarray]:
+    """Which examples of a training split are held out, and which are left, drawn without replacement.
+
+    Args:
+        size: examples of the split.
+        shares: of each part, in (0, 1), together below 1. Its name decides nothing; the order of the parts does.
+        seed: of the drawing.
+
+    Returns:
+        Ascending indices of each part, and of what is left, under ``train``.
+
+    Raises:
+        FusionBenchError: shares out of range, or a part that would be empty.
+
+    Example:
+        >>> {name: len(part) for name, part in held_out_parts(100, {"validation": 0.1, "adaptation": 0.05}).items()}
+        {'validation': 10, 'adaptation': 5, 'train': 85}
+    """
+    if any(not 0 < share < 1 for share in shares.values()) or sum(shares.values()) >= 1:
+        raise FusionBenchError(f"held_out is {dict(shares)}", hint="give shares between 0 and 1, together below 1")
+    order, start, parts = np.random.default_rng(seed).permutation(size), 0, {}
+    for name, share in shares.items():
+        stop = start + round(share * size)
+        if stop == start:
+            raise FusionBenchError(f"a share of {share} of {size} training examples is none", hint="hold out more")
+        parts[name], start = np.sort(order[start:stop]), stop
+    return {**parts, TRAIN: np.sort(order[start:])}
+
+
+def _present(names: str | Sequence[str], data: Dataset) -> str:
+    several = [names] if isinstance(names, str) else list(names)
+    return next((name for name in several if name in data.column_names), several[0])
 
 
 def decode(split: Split, transform: Callable[[Any], np.ndarray], out: np.ndarray) -> None:
@@ -84,10 +144,10 @@ def decode(split: Split, transform: Callable[[Any], np.ndarray], out: np.ndarray
     from PIL import Image
 
     # the bytes as they are stored: the library's own decoding, row by row, takes three times as long
-    stored = split.data.cast_column(split.image_column, ImageFeature(decode=False)).with_format("arrow")
+    stored = split.data.cast_column(split.column, ImageFeature(decode=False)).with_format("arrow")
     index = 0
     for batch in stored.iter(batch_size=512):
-        for cell in batch[split.image_column].to_pylist():
+        for cell in batch[split.column].to_pylist():
             with Image.open(io.BytesIO(cell["bytes"]) if cell["bytes"] is not None else cell["path"]) as picture:
                 out[index] = transform(picture)
             index += 1
@@ -107,11 +167,11 @@ def _from_parquet(path: Path) -> Dataset:
         raise FusionBenchError(f"cannot read {path}: {error}", hint="it is truncated or no Parquet file") from error
 
 
-def _from_hub(name: str, split: str, subset: str | None) -> Dataset:
+def _from_hub(name: str, split: str, subset: str | None, revision: str | None) -> Dataset:
     from datasets import load_dataset
 
     try:
-        return load_dataset(name, subset, split=split)
+        return load_dataset(name, subset, split=split, revision=revision)
     except Exception as error:  # the hub's clients raise many kinds; each of them means "not here"
         raise FusionBenchError(
             f"data set {name!r} ({split}) is neither a local folder, nor cached, nor can it be fetched: "

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from fusion_bench.errors import FusionBenchError, unknown_name
 
@@ -14,23 +16,21 @@ if TYPE_CHECKING:
 
 BASE, MULTITASK = "base", "multitask"
 
+_KEPT = 1 << 30  # bytes of built models that a pool keeps for their next use
+
 
 class ModelPool(ABC):
-    """A pool of models of one architecture; only their image towers differ, the text tower is shared and frozen.
+    """A pool of models of one architecture. What goes in and comes out of them, its subclasses say.
 
     State dicts and models that it hands out belong to the pool: nobody writes to them.
 
     Attributes:
         name: as the user types it.
         expert_names: the experts, each called like the task it was tuned for.
-        image_size, mean, std: pixels of a side, and how they are standardised, a number a channel.
     """
 
     name: str
     expert_names: tuple[str, ...]
-    image_size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
     @property
     @abstractmethod
@@ -39,20 +39,14 @@ class ModelPool(ABC):
 
     @abstractmethod
     def state_dict(self, name: str) -> Mapping[str, Tensor]:
-        """The image tower of "base", an expert, or "multitask": float32, checked against the base."""
+        """What is fused of "base", an expert, or "multitask", checked against the base.
+
+        Of large models it may be a ``Checkpoint``, which reads a tensor when it is asked for it.
+        """
 
     @abstractmethod
     def build(self, state: Mapping[str, Tensor]) -> nn.Module:
-        """A fresh image tower with these weights, in evaluation mode: ``(n, 3, h, w)`` to features ``(n, d)``."""
-
-    @abstractmethod
-    def text_features(self, prompts: Sequence[str]) -> Tensor:
-        """Unit text features ``(n, d)`` of the frozen text tower."""
-
-    @property
-    @abstractmethod
-    def logit_scale(self) -> float:
-        """What cosines are multiplied with to become logits."""
+        """A fresh model with these weights, in evaluation mode."""
 
     @abstractmethod
     def content_hash(self) -> str:
@@ -68,24 +62,45 @@ class ModelPool(ABC):
         return (BASE, *self.expert_names, *((MULTITASK,) if self.has_multitask else ()))
 
     def model(self, name: str) -> nn.Module:
-        """One model of the pool, in evaluation mode; the same object each time, not to be written to."""
-        owned: dict[str, Any] = self.__dict__.setdefault("_models", {})
-        if name not in owned:
-            owned[name] = self.build(self.state_dict(name))
-            owned[name].requires_grad_(False)
-        found: nn.Module = owned[name]
+        """One model of the pool, in evaluation mode; not to be written to.
+
+        As long as anybody holds it, it is the same object each time. The pool itself holds those that were used last.
+        """
+        alive: WeakValueDictionary[str, nn.Module] = self.__dict__.setdefault("_alive", WeakValueDictionary())
+        found = alive.get(name)
+        if found is None:
+            found = self.build(self.state_dict(name)).requires_grad_(False)
+            alive[name] = found
+        kept: OrderedDict[str, nn.Module] = self.__dict__.setdefault("_models", OrderedDict())
+        kept[name] = found
+        kept.move_to_end(name)
+        while len(kept) > 1 and sum(map(_model_bytes, kept.values())) > _KEPT:
+            kept.popitem(last=False)
         return found
+
+    def lent(self, name: str) -> nn.Module:
+        """One model of the pool, built when it is first used: for what is made of many."""
+        from fusion_bench.models.lent import Lent
+
+        self.check_name(name)
+        return Lent(lambda: self.model(name), self._parameters())
+
+    def _parameters(self) -> int:
+        """Of each of its models: they are of one architecture."""
+        if "_count" not in self.__dict__:
+            self.__dict__["_count"] = sum(parameter.numel() for parameter in self.model(BASE).parameters())
+        return int(self.__dict__["_count"])
 
     def owns(self, model: nn.Module) -> str | None:
         """The name of ``model`` if `model` handed it out, else None."""
-        owned: dict[str, Any] = self.__dict__.get("_models", {})
-        return next((name for name, mine in owned.items() if mine is model), None)
+        alive: WeakValueDictionary[str, nn.Module] = self.__dict__.get("_alive", WeakValueDictionary())
+        return next((name for name, mine in alive.items() if mine is model), None)
 
     def bytes_held(self) -> int:
         """Bytes of the tensors that were read or built so far, and are kept."""
         states = [state.values() for state in self.__dict__.get("_states", {}).values()]
-        built = [model.parameters() for model in self.__dict__.get("_models", {}).values()]
-        return sum(t.numel() * t.element_size() for tensors in (*states, *built) for t in tensors)
+        read = sum(t.numel() * t.element_size() for tensors in states for t in tensors)
+        return read + sum(map(_model_bytes, self.__dict__.get("_models", {}).values()))
 
     def check_name(self, name: str) -> None:
         """Refuse a model that the pool has not.
@@ -97,3 +112,7 @@ class ModelPool(ABC):
             raise FusionBenchError(f"pool {self.name!r} has no multi-task model", hint="leave that row out")
         if name not in self.names:
             raise unknown_name("model", name, self.names, where=f"pool {self.name!r}")
+
+
+def _model_bytes(model: nn.Module) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in model.parameters())

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from fusion_bench.datasets.manifest import Manifest
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.modelpools.base import BASE, MULTITASK, ModelPool
+from fusion_bench.modelpools.base import BASE, MULTITASK
+from fusion_bench.modelpools.zero_shot import ImagePool
 from fusion_bench.weights import check_compatible, check_finite, read_state_dict, write_state_dict
 
 PREFIX = "visual."
@@ -27,7 +28,7 @@ class _Options(BaseModel):
     path: str
 
 
-class EmbeddedClip(ModelPool):
+class EmbeddedClip(ImagePool):
     """The pool in ``path``: ``manifest.json``, ``model.json``, ``vocabulary.txt``, ``models/*.safetensors``.
 
     ``models/base.safetensors`` is the whole CLIP; every other file an image tower (its keys start with ``visual.``),

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from fusion_bench.datasets.manifest import file_sha256
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.modelpools.base import BASE, MULTITASK, ModelPool
-from fusion_bench.weights import check_compatible, check_finite, read_state_dict, write_state_dict
+from fusion_bench.modelpools.base import BASE, MULTITASK
+from fusion_bench.modelpools.hub_models import HubModels, load_into
+from fusion_bench.modelpools.zero_shot import ImagePool
+from fusion_bench.weights import read_state_dict, write_state_dict
+from fusion_bench.weights.checkpoint import Checkpoint
+from fusion_bench.weights.fitting import OnMismatch
 
 PREFIX = "vision_model."
-_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
-
-
-class _Options(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    name: str
-    base: str
-    experts: dict[str, str] = Field(min_length=1)
-    multitask: str | None = None
 
 
 class VisionTower(nn.Module):
@@ -49,35 +40,39 @@ class VisionTower(nn.Module):
         return features
 
 
-class HfClip(ModelPool):
+class HfClip(ImagePool):
     """A pool in transformers' format.
 
     Only the vision model (``vision_model.*``) is fused; projection, text tower and tokenizer are the base's.
 
     Args:
         name: of the pool.
-        base: a ``CLIPModel``: a folder or the id of a hub repository.
-        experts: by task, ``CLIPVisionModel`` or ``CLIPModel`` folders or ids.
+        base: a ``CLIPModel``: a folder or a repository of the hub (see ``hub.Source``).
+        experts: by task, a ``CLIPVisionModel``, a ``CLIPModel``, or a PEFT adapter of the vision model.
         multitask: the same, trained on all tasks.
+        on_mismatch: what is done about a tensor that does not fit; see ``weights.fitting``.
     """
 
-    def __init__(self, name: str, base: str, experts: dict[str, str], multitask: str | None = None) -> None:
-        options = _Options(name=name, base=base, experts=experts, multitask=multitask)
-        self.name = options.name
-        self._sources = {BASE: options.base, **options.experts}
-        if options.multitask is not None:
-            self._sources[MULTITASK] = options.multitask
-        self.expert_names = tuple(options.experts)
-        self._states: dict[str, dict[str, Tensor]] = {}
-        self._folders: dict[str, Path] = {}
+    def __init__(
+        self,
+        name: str,
+        base: Any,
+        experts: dict[str, Any],
+        multitask: Any = None,
+        on_mismatch: OnMismatch = "error",
+    ) -> None:
+        self.name, self.expert_names = name, tuple(experts)
+        self._models_of = HubModels(
+            name, base, experts, multitask, part=_vision_part, lone=_lone_part, on_mismatch=on_mismatch
+        )
 
     @property
     def has_multitask(self) -> bool:
-        return MULTITASK in self._sources
+        return MULTITASK in self._models_of.sources
 
     @cached_property
     def _preprocessing(self) -> dict[str, Any]:
-        path = self._folder(BASE) / "preprocessor_config.json"
+        path = self._models_of.folder(BASE) / "preprocessor_config.json"
         if not path.is_file():
             raise FusionBenchError(f"no {path}", hint="save the base's CLIPImageProcessor beside it")
         found: dict[str, Any] = json.loads(path.read_text())
@@ -100,25 +95,11 @@ class HfClip(ModelPool):
     def _config(self) -> Any:
         from transformers import CLIPConfig
 
-        return CLIPConfig.from_pretrained(self._folder(BASE))
+        return CLIPConfig.from_pretrained(self._models_of.folder(BASE))
 
     def state_dict(self, name: str) -> Mapping[str, Tensor]:
         self.check_name(name)
-        if name not in self._states:
-            state: dict[str, Tensor] = {}
-            for path in self._weights(name):
-                state |= read_state_dict(path)
-            state = _vision_part(state)
-            # an id table that old transformers saved and new ones compute
-            state.pop(f"{PREFIX}embeddings.position_ids", None)
-            where = f"{self._sources[name]} ({name})"
-            if not state:
-                raise FusionBenchError(f"{where} has no tensor {PREFIX}*", hint="it should be a CLIP vision model")
-            check_finite(state, name=where)
-            if name != BASE:
-                check_compatible(self.state_dict(BASE), state, name=where, base_name=f"the base {self._sources[BASE]}")
-            self._states[name] = state
-        return self._states[name]
+        return self._models_of.checkpoint(name)
 
     def build(self, state: Mapping[str, Tensor]) -> nn.Module:
         from transformers import CLIPVisionConfig
@@ -127,9 +108,7 @@ class HfClip(ModelPool):
             **{**self._config.vision_config.to_dict(), "projection_dim": self._config.projection_dim}
         )
         model = VisionTower(config, self._clip.visual_projection.weight)
-        own = {k: v for k, v in model.tower.state_dict().items() if k.startswith(PREFIX)}
-        check_compatible(own, state, name="the state dict", base_name=f"the base {self._sources[BASE]}")
-        model.tower.load_state_dict(dict(state), strict=False)  # all but the projection, checked above
+        load_into(model.tower, state, expected=self.state_dict(BASE), where=f"the base of {self.name!r}")
         return model.eval()
 
     @cached_property
@@ -137,15 +116,15 @@ class HfClip(ModelPool):
         from transformers import CLIPModel
 
         try:
-            return CLIPModel.from_pretrained(self._folder(BASE)).eval().requires_grad_(False)
+            return CLIPModel.from_pretrained(self._models_of.folder(BASE)).eval().requires_grad_(False)
         except (OSError, ValueError, RuntimeError) as error:
-            raise FusionBenchError(f"cannot open the base {self._sources[BASE]}: {error}") from error
+            raise FusionBenchError(f"cannot open the base {self._models_of.label(BASE)}: {error}") from error
 
     @cached_property
     def _tokenizer(self) -> Any:
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(self._folder(BASE))
+        return AutoTokenizer.from_pretrained(self._models_of.folder(BASE))
 
     @torch.inference_mode()
     def text_features(self, prompts: Sequence[str]) -> Tensor:
@@ -158,8 +137,7 @@ class HfClip(ModelPool):
         return float(self._clip.logit_scale.exp())
 
     def content_hash(self) -> str:
-        sums = {name: [file_sha256(path) for path in self._weights(name)] for name in self._sources}
-        return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
+        return self._models_of.content_hash()
 
     def save(self, model: nn.Module, folder: Path) -> None:
         state = {k.removeprefix("tower."): v for k, v in model.state_dict().items()}
@@ -171,47 +149,18 @@ class HfClip(ModelPool):
         state = read_state_dict(folder / "model.safetensors")
         return self.build({k: v for k, v in state.items() if k.startswith(PREFIX)})
 
-    def _weights(self, name: str) -> list[Path]:
-        folder = self._folder(name)
-        index = folder / "model.safetensors.index.json"
-        if index.is_file():
-            return [folder / file for file in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
-        single = folder / "model.safetensors"
-        if not single.is_file():
-            there = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) if folder.is_dir() else "no such folder"
-            raise FusionBenchError(
-                f"{self._sources[name]} ({name}) has no model.safetensors", hint=f"it has: {there or 'nothing'}"
-            )
-        return [single]
 
-    def _folder(self, name: str) -> Path:
-        """A local folder as it is; a hub repository from the cache, else fetched."""
-        if name not in self._folders:
-            source = self._sources[name]
-            local = Path(source).expanduser()
-            self._folders[name] = local if local.is_dir() else _snapshot(source, name)
-        return self._folders[name]
+def _vision_part(checkpoint: Checkpoint) -> dict[str, str]:
+    """The vision model's tensors under one naming.
+
+    transformers 5 saves a lone vision model without the prefix; an id table that old versions saved, new ones compute.
+    """
+    lone = "embeddings.patch_embedding.weight" in checkpoint.specs
+    names = {f"{PREFIX}{stored}" if lone else stored: stored for stored in checkpoint.specs}
+    unwanted = f"{PREFIX}embeddings.position_ids"
+    return {name: stored for name, stored in names.items() if name.startswith(PREFIX) and name != unwanted}
 
 
-def _vision_part(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The vision model's tensors under one naming: transformers 5 saves a lone vision model without the prefix."""
-    if "embeddings.patch_embedding.weight" in state:
-        return {f"{PREFIX}{name}": value for name, value in state.items()}
-    return {name: value for name, value in state.items() if name.startswith(PREFIX)}
-
-
-def _snapshot(source: str, name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    patterns = list(_FILES)
-    try:
-        with suppress(LocalEntryNotFoundError):
-            return Path(snapshot_download(source, allow_patterns=patterns, local_files_only=True))
-        return Path(snapshot_download(source, allow_patterns=patterns))
-    except Exception as error:  # the hub's clients raise many kinds; each of them means "not here"
-        raise FusionBenchError(
-            f"{source!r} ({name}) is neither a folder, nor in the local cache, nor can it be fetched: "
-            f"{type(error).__name__}",
-            hint=f"on a machine with network: huggingface-cli download {source}",
-        ) from error
+def _lone_part(checkpoint: Checkpoint) -> dict[str, str]:
+    """The same as transformers 5 names it in a vision model of its own."""
+    return {name.removeprefix(PREFIX): stored for name, stored in _vision_part(checkpoint).items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fusion_bench.errors import unknown_name
 from fusion_bench.modelpools.base import ModelPool
@@ -37,7 +37,7 @@ def whole(pool: ModelPool) -> ModelPool:
 class _View(ModelPool):
     def __init__(self, pool: ModelPool, experts: tuple[str, ...]) -> None:
         self._pool, self.expert_names = pool, experts
-        self.name, self.image_size, self.mean, self.std = pool.name, pool.image_size, pool.mean, pool.std
+        self.name = pool.name
 
     @property
     def has_multitask(self) -> bool:
@@ -54,13 +54,6 @@ class _View(ModelPool):
     def build(self, state: Mapping[str, Tensor]) -> nn.Module:
         return self._pool.build(state)
 
-    def text_features(self, prompts: Sequence[str]) -> Tensor:
-        return self._pool.text_features(prompts)
-
-    @property
-    def logit_scale(self) -> float:
-        return self._pool.logit_scale
-
     def content_hash(self) -> str:
         return self._pool.content_hash()
 
@@ -72,3 +65,8 @@ class _View(ModelPool):
 
     def bytes_held(self) -> int:
         return self._pool.bytes_held()
+
+    def __getattr__(self, name: str) -> Any:  # what pools of one kind have beside: a text encoder, an image size
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._pool, name)

@@ -27,6 +27,7 @@ __all__ = [
 def pytest_configure(config: pytest.Config) -> None:
     """Register one small plugin per role; the marks are named here so that ``--strict-markers`` knows them."""
     from fusion_bench.pytest_plugin import (
+        dry_run,
         failures,
         gate,
         interrupts,
@@ -40,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
     marks.register(config)
-    for role in (parametrize, store, needs, failures, interrupts, progress, gate, summary):
+    for role in (parametrize, dry_run, store, needs, failures, interrupts, progress, gate, summary):
         config.pluginmanager.register(role.plugin(config), f"fusion_bench.{role.__name__.rpartition('.')[2]}")
     if config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(scheduler.plugin(config), "fusion_bench.scheduler")

@@ -46,6 +46,7 @@ class Options:
     baselines: Path | None = None
     markdown: Path | None = None
     page: bool = True
+    dry_run: bool = False
 
     @property
     def chosen(self) -> bool:
@@ -85,6 +86,7 @@ _WHERE_FREE: tuple[tuple[str, dict[str, Any]], ...] = (
     ("device", {"default": "cpu", "help": "where models are fused and evaluated (default: cpu)"}),
     ("seed", {"type": int, "help": "seed of every case whose method is random (default: its YAML's, 0)"}),
     ("resume", {"action": "store_true", "help": "reuse finished runs with the same fingerprint"}),
+    ("dry-run", {"action": "store_true", "help": "print what the cases would read, hold and write; fuse nothing"}),
     ("baseline", {"action": "store_true", "help": "fail each case that is not as good as its stored baseline"}),
     ("markdown", {"metavar": "FILE", "help": "write leaderboards and verdicts there, as a job's summary"}),
     ("plugin", {"action": "append", "metavar": "MODULES", "help": "modules that hold your own algorithms or pools"}),
@@ -156,6 +158,7 @@ def read(config: pytest.Config) -> Options:
         baselines=path("baselines"),
         markdown=path("markdown"),
         page=not config.getoption(_dest("no-page"), False),
+        dry_run=bool(config.getoption(_dest("dry-run"), False)),
     )
 
 

@@ -41,8 +41,8 @@ class _Store:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
-        collect_only = session.config.getoption("collectonly", False)
-        if not collect_only and any(map(is_ours, session.items)):
+        idle = session.config.getoption("collectonly", False) or command_line.read(self._config).dry_run
+        if not idle and any(map(is_ours, session.items)):
             self._prepare(runs_here=True)
         return (yield)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.taskpools.protocols import Group, Outcome, Protocol, Standard, Trial
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from fusion_bench.modelpools.base import ModelPool
+
+
+Batch: TypeAlias = "Tensor | Mapping[str, Tensor]"
+"""What a model is given at once: pictures, or a text model's arguments by name."""
 
 
 class TaskAdapter(ABC):
@@ -33,7 +37,7 @@ class TaskAdapter(ABC):
         """Examples in a split."""
 
     @abstractmethod
-    def inputs(self, split: str) -> Iterator[Tensor]:
+    def inputs(self, split: str) -> Iterator[Batch]:
         """Batches of inputs, without labels, in a fixed order and of a fixed size (the last may be smaller)."""
 
     @abstractmethod
@@ -60,10 +64,10 @@ class TaskAdapter(ABC):
         raise FusionBenchError(f"examples of {self.task!r} cannot be shown", hint="its task pool has no pictures")
 
     @abstractmethod
-    def logits(self, model: nn.Module, batch: Tensor) -> Tensor:
+    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """Class scores ``(b, classes)`` of a model for a batch."""
 
-    def loss(self, model: nn.Module, batch: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch, labels: Tensor) -> Tensor:
         """Mean cross-entropy of a batch, in nats."""
         from torch.nn.functional import cross_entropy
 
@@ -106,3 +110,10 @@ class TaskPool(ABC):
     def facts(self) -> dict[str, Any]:
         """What results depend on and no YAML says, for instance versions of libraries that make the data."""
         return {}
+
+
+def moved(batch: Batch, device: str) -> Batch:
+    """The batch on a device."""
+    if isinstance(batch, Mapping):
+        return {name: tensor.to(device) for name, tensor in batch.items()}
+    return batch.to(device)

@@ -12,8 +12,9 @@ from fusion_bench.errors import unknown_name
 from fusion_bench.metrics.classification import cross_entropy
 from fusion_bench.metrics.predictions import Predictions
 from fusion_bench.models.ensemble import Ensemble
+from fusion_bench.models.lent import at_hand
 from fusion_bench.progress import Progress, silent
-from fusion_bench.taskpools.base import TaskAdapter
+from fusion_bench.taskpools.base import TaskAdapter, moved
 
 
 class LogitCache:
@@ -88,10 +89,12 @@ def _combined(model: nn.Module, adapter: TaskAdapter, split: str, cache: LogitCa
 
 
 def _logits(model: nn.Module, adapter: TaskAdapter, split: str, cache: LogitCache | None, device: str) -> Tensor:
+    model = at_hand(model)
+
     @torch.inference_mode()
     def compute() -> Tensor:
-        moved = model.to(device).eval()
-        return torch.cat([adapter.logits(moved, batch.to(device)).cpu() for batch in adapter.inputs(split)])
+        placed = model.to(device).eval()
+        return torch.cat([adapter.logits(placed, moved(batch, device)).cpu() for batch in adapter.inputs(split)])
 
     return compute() if cache is None else cache.get(model, adapter.task, split, device, compute)
 

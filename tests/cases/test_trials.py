@@ -156,12 +156,12 @@ def test_unseen_experts_are_never_read(session: Session, monkeypatch: pytest.Mon
 
 
 def test_unseen_validation_examples_are_never_looked_at(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fusion_bench.taskpools.zero_shot import ZeroShotTask
+    from fusion_bench.taskpools.zero_shot import ImageTask
 
     opened: list[tuple[str, str]] = []
-    original = ZeroShotTask.labels
+    original = ImageTask.labels
     monkeypatch.setattr(
-        ZeroShotTask, "labels", lambda self, split: opened.append((self.task, split)) or original(self, split)
+        ImageTask, "labels", lambda self, split: opened.append((self.task, split)) or original(self, split)
     )
     run(Session(config_dir=session.config_dir, tracking_uri=""), case_of("unseen"))
     assert {task for task, split in opened if split == "validation"} == {"circles", "stripes"}

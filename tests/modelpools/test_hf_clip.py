@@ -81,17 +81,92 @@ def test_only_the_vision_model_is_fused_and_a_merge_runs(folders: Path, tmp_path
     assert torch.allclose(reloaded(pixel_values=images).image_embeds, merged(images), atol=1e-6)
 
 
-def test_a_repository_out_of_reach_says_what_would_fetch_it(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub
-
-    def unreachable(*arguments: object, **options: object) -> None:
-        raise ConnectionError("no network")
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
-    with pytest.raises(FusionBenchError, match="huggingface-cli download nobody/clip-c"):
+def test_a_repository_that_is_not_here_says_what_fetches_it(folders: Path) -> None:
+    with pytest.raises(FusionBenchError, match=r"nobody/clip-c \(c\) is not here(.|\n)*fusion_bench pools fetch tiny"):
         pool(folders, c="nobody/clip-c").state_dict("c")
 
 
 def test_a_folder_without_weights(folders: Path, tmp_path: Path) -> None:
-    with pytest.raises(FusionBenchError, match=r"no model\.safetensors"):
+    with pytest.raises(FusionBenchError, match="holds no weights"):
         pool(folders, c=str(tmp_path)).state_dict("c")
+
+
+def test_layouts_and_types_are_one_model(folders: Path, tmp_path: Path) -> None:
+    """A whole CLIP, a lone vision model as transformers 4 and 5 save it, shards, half precision, a pickle."""
+    from safetensors.torch import load_file, save_file
+
+    mine = pool(folders)
+    expected = {name: mine.state_dict("a")[name] for name in mine.state_dict("a")}
+    bare = {name.removeprefix("vision_model."): tensor for name, tensor in expected.items()}
+    prefixed = {f"vision_model.{name}": tensor for name, tensor in bare.items()}
+    prefixed["vision_model.embeddings.position_ids"] = torch.arange(5)[None]  # as transformers 4 saved it
+    names = sorted(prefixed)
+    for folder in ("five", "four", "shards", "half", "pickle"):
+        (tmp_path / folder).mkdir()
+    save_file(bare, tmp_path / "five" / "model.safetensors")
+    save_file(prefixed, tmp_path / "four" / "model.safetensors")
+    shards = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
+    for file, own in shards.items():
+        save_file({name: prefixed[name] for name in own}, tmp_path / "shards" / file)
+    index = {"weight_map": {name: file for file, own in shards.items() for name in own}}
+    (tmp_path / "shards" / "model.safetensors.index.json").write_text(json.dumps(index))
+    save_file({name: tensor.half() for name, tensor in bare.items()}, tmp_path / "half" / "model.safetensors")
+    torch.save(prefixed, tmp_path / "pickle" / "pytorch_model.bin")
+    assert load_file(tmp_path / "five" / "model.safetensors")
+    for folder in ("five", "four", "shards", "half", "pickle"):
+        state = pool(folders, c=str(tmp_path / folder)).state_dict("c")
+        assert sorted(state) == sorted(expected), folder
+        for name in expected:
+            wanted = expected[name].half() if folder == "half" else expected[name]
+            assert torch.equal(state[name], wanted), (folder, name)
+
+
+def test_an_adapter_is_opened_on_the_base(folders: Path, tmp_path: Path) -> None:
+    """As peft saves it, and merged as peft merges it; one whose keys match nothing is refused."""
+    peft = pytest.importorskip("peft")
+    from safetensors.torch import load_file, save_file
+    from transformers import CLIPVisionModel
+
+    from fusion_bench.registry import load_algorithm
+
+    mine = pool(folders)
+    own = {name: mine.state_dict("base")[name] for name in mine.state_dict("base")}
+    vision = CLIPVisionModel.from_pretrained(folders / "a")
+    keys = {name: name.removeprefix("vision_model.") for name in own}
+    plain = "embeddings.patch_embedding.weight" in vision.state_dict()
+    vision.load_state_dict({keys[name] if plain else name: tensor for name, tensor in own.items()}, strict=False)
+    adapted = peft.get_peft_model(vision, peft.LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"]))
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        for name, tensor in adapted.named_parameters():
+            if "lora_B" in name:
+                tensor.normal_()
+    adapted.save_pretrained(tmp_path / "lora")
+    merged = adapted.merge_and_unload().state_dict()
+    merged = {f"vision_model.{name.removeprefix('vision_model.')}": tensor for name, tensor in merged.items()}
+    with_adapter = pool(folders, c=str(tmp_path / "lora"))
+    state = with_adapter.state_dict("c")
+    changed = 0
+    for name in own:
+        assert torch.allclose(state[name].float(), merged[name], atol=1e-5), name
+        changed += not torch.equal(state[name].float(), own[name])
+    assert changed == 4  # queries and values of two layers
+    images = torch.rand(1, 3, 16, 16)
+    assert load_algorithm("simple_average").run(with_adapter)(images).isfinite().all()
+    tensors = load_file(tmp_path / "lora" / "adapter_model.safetensors")
+    save_file(
+        {n.replace("encoder", "decoder"): t for n, t in tensors.items()},
+        tmp_path / "lora" / "adapter_model.safetensors",
+    )
+    with pytest.raises(FusionBenchError, match="decoder"):
+        pool(folders, c=str(tmp_path / "lora")).state_dict("c")
+
+
+def test_weights_are_read_when_they_are_asked_for(folders: Path) -> None:
+    from fusion_bench.weights.file_checkpoint import FileCheckpoint
+
+    mine = pool(folders)
+    state = mine.state_dict("a")
+    assert isinstance(state, FileCheckpoint) and state.traffic.bytes == 0
+    mine.model("a")
+    assert state.traffic.bytes == 4 * sum(spec.numel for spec in state.specs.values())

@@ -17,7 +17,7 @@ from fusion_bench.algorithms import dare_task_arithmetic
 from fusion_bench.cases import Case, Session, run_case
 from fusion_bench.modelpools.embedded_clip import EmbeddedClip
 from fusion_bench.regression import Baseline, Settings, Verdict, from_result, judge, message
-from fusion_bench.taskpools.zero_shot_classification import ZeroShotTask
+from fusion_bench.taskpools.zero_shot import ImageTask
 from fusion_bench.weights import election
 
 TASKS = ("mnist", "letters", "hangul")
@@ -98,7 +98,7 @@ def test_a_prompt_template_dropped_from_the_text_head(verdicts, monkeypatch) -> 
         template = self._config.templates[0]
         return F.normalize(self._pool.text_features([template.format(c) for c in self.classes]), dim=-1)
 
-    monkeypatch.setattr(ZeroShotTask, "head", property(head))
+    monkeypatch.setattr(ImageTask, "head", property(head))
     caught(verdicts("average"), "the base model itself moved")
 
 
@@ -128,13 +128,13 @@ def test_scaling_changed_in_the_yaml(baselines) -> None:
 
 
 def test_labels_of_one_task_shifted(verdicts, monkeypatch) -> None:
-    labels = ZeroShotTask.labels
+    labels = ImageTask.labels
 
     def shifted(self, split):
         found = labels(self, split)
         return (found + 1) % len(self.classes) if self.task == "letters" else found
 
-    monkeypatch.setattr(ZeroShotTask, "labels", shifted)
+    monkeypatch.setattr(ImageTask, "labels", shifted)
     caught(verdicts("average"), "the labels of letters")
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fusion_bench.datasets.corruption import NAMES, SMALLEST, corrupt_all, versions
 from fusion_bench.errors import FusionBenchError, unknown_name
-from fusion_bench.taskpools.zero_shot.task import ZeroShotTask
+from fusion_bench.taskpools.zero_shot.images import ImageTask
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -68,8 +68,8 @@ class Corruptions:
         return {**declared, "libraries": versions()}
 
 
-class CorruptedTask(ZeroShotTask):
-    """A `ZeroShotTask` whose split ``test`` is the corrupted pictures: all of one condition, then all of the next.
+class CorruptedTask(ImageTask):
+    """An `ImageTask` whose split ``test`` is the corrupted pictures: all of one condition, then all of the next.
 
     Example i of n × conditions is picture i mod n under condition i div n. Pictures are corrupted as the model gets
     them, after they were resized. Every other split is as it was, and ``clean`` is the test split as it was: so

@@ -1,12 +1,11 @@
-"""One task against one pool's text tower: images against the frozen text features of the class names."""
+"""One task against one pool's text encoder: examples against the frozen text features of the class names."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,15 +13,12 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
-from fusion_bench.datasets import ImageCache, Manifest, Split, locate, open_split
+from fusion_bench.datasets import Manifest, Split, locate, open_split
 from fusion_bench.datasets.manifest import file_sha256
-from fusion_bench.datasets.splits import decode
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.modelpools.base import ModelPool
-from fusion_bench.taskpools.base import TaskAdapter
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from fusion_bench.modelpools.zero_shot import ZeroShotPool
+from fusion_bench.taskpools.base import Batch, TaskAdapter
+from fusion_bench.taskpools.zero_shot.classes import check_order
 
 
 class TaskConfig(BaseModel):
@@ -31,11 +27,14 @@ class TaskConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
     data: str
     subset: str | None = None
+    revision: str | None = None
     classes: tuple[str, ...] | None = None
     templates: tuple[str, ...] = ("a photo of a {}",)
-    image_column: str = "image"
-    label_column: str = "label"
+    column: str | tuple[str, ...] | None = None
+    label_column: str | tuple[str, ...] = "label"
     splits: dict[str, str] = Field(default_factory=dict)
+    held_out: dict[str, float] | None = None
+    test_size: int | None = Field(default=None, ge=1)
 
     @field_validator("templates")
     @classmethod
@@ -46,15 +45,24 @@ class TaskConfig(BaseModel):
 
 
 class ZeroShotTask(TaskAdapter):
-    """One task against one pool's text tower; splits and the text head are opened when first used, and kept."""
+    """One task against one pool's text encoder; splits and the head are opened when first used, and kept.
+
+    Args:
+        task: its name.
+        config: of the task pool's YAML.
+        pool: whose models are compared with the class names.
+        manifest: of the task pool's files, where it has one.
+        batch: examples a step.
+    """
+
+    column: ClassVar[str]
 
     def __init__(
-        self, task: str, config: TaskConfig, pool: ModelPool, cache: ImageCache, manifest: Manifest | None, batch: int
+        self, task: str, config: TaskConfig, pool: ZeroShotPool, *, manifest: Manifest | None, batch: int
     ) -> None:
-        self.task, self._config, self._pool, self._cache = task, config, pool, cache
+        self.task, self._config, self._pool = task, config, pool
         self._manifest, self._batch = manifest, batch
         self._splits: dict[str, Split] = {}
-        self._images: dict[str, np.ndarray] = {}
         self._hashes: dict[str, str] = {}
         self._head: Tensor | None = None
 
@@ -86,9 +94,6 @@ class ZeroShotTask(TaskAdapter):
     def clusters(self, split: str) -> np.ndarray | None:
         return self._split(split).clusters
 
-    def picture(self, split: str, index: int) -> Image:
-        return self._split(split).picture(self._checked(split, index))
-
     def _checked(self, split: str, index: int) -> int:
         size = self.size(split)
         if not 0 <= index < size:
@@ -96,16 +101,6 @@ class ZeroShotTask(TaskAdapter):
                 f"{self.task} ({split}) has no example {index}", hint=f"it has {size:,}, counted from 0"
             )
         return int(index)
-
-    def inputs(self, split: str) -> Iterator[Tensor]:
-        return self._standardised(self._array(split))
-
-    def _standardised(self, images: np.ndarray) -> Iterator[Tensor]:
-        mean = torch.tensor(self._pool.mean).view(1, -1, 1, 1)
-        std = torch.tensor(self._pool.std).view(1, -1, 1, 1)
-        for start in range(0, len(images), self._batch):
-            pixels = torch.from_numpy(np.array(images[start : start + self._batch]))  # a copy: the map is read-only
-            yield ((pixels.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
 
     @property
     def head(self) -> Tensor:
@@ -118,7 +113,7 @@ class ZeroShotTask(TaskAdapter):
             self._head = F.normalize(torch.stack(parts).mean(dim=0), dim=-1)
         return self._head
 
-    def logits(self, model: nn.Module, batch: Tensor) -> Tensor:
+    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         features = F.normalize(model(batch).float(), dim=-1)
         return self._pool.logit_scale * features @ self.head.to(features.device).T
 
@@ -131,7 +126,8 @@ class ZeroShotTask(TaskAdapter):
                 file = (
                     str(data._fingerprint) if not Path(self._config.data).is_dir() else file_sha256(self._path(split))
                 )
-            text = json.dumps([file, self._config.classes, self._config.templates])
+            held = [] if self._config.held_out is None else [self._config.held_out]
+            text = json.dumps([file, self._config.classes, self._config.templates, *held])
             self._hashes[split] = hashlib.sha256(text.encode()).hexdigest()
         return self._hashes[split]
 
@@ -146,53 +142,26 @@ class ZeroShotTask(TaskAdapter):
             if self._manifest is not None:
                 self._manifest.path(f"{self.task}/{self._file(split)}")  # verified before it is opened
             source = locate(self._config.data)
-            self._splits[split] = open_split(
+            opened = open_split(
                 source if source.is_dir() else self._config.data,
                 self._config.splits.get(split, split),
                 subset=self._config.subset,
-                image_column=self._config.image_column,
+                revision=self._config.revision,
+                column=self._config.column or self.column,
                 label_column=self._config.label_column,
+                held_out=self._config.held_out,
             )
+            self._check(split, opened)
+            self._splits[split] = opened
         return self._splits[split]
 
-    @property
-    def _transform(self) -> dict[str, Any]:
-        """What is done to every picture: part of the name that the arrays are cached under."""
-        return {
-            "size": self._pool.image_size,
-            "mode": "RGB",
-            "resample": "bicubic, shorter side, centre crop",
-            "version": 1,
-        }
-
-    def _array(self, split: str) -> np.ndarray:
-        if split not in self._images:
-            side, transform = self._pool.image_size, self._transform
-
-            # data_hash needs no decoded data, so a second session opens the map and no Parquet at all
-            def fill(out: np.ndarray) -> None:
-                decode(self._split(split), lambda picture: preprocess(picture, side), out)
-
-            shape = (self._split(split).size, 3, side, side)
-            self._images[split] = self._cache.images(self.data_hash(split), transform, shape, fill)
-        return self._images[split]
-
-
-def preprocess(picture: Any, side: int) -> np.ndarray:
-    """A PIL picture as uint8 ``(3, side, side)``: RGB, shorter side to ``side`` (bicubic), centre crop.
-
-    Example:
-        >>> from PIL import Image
-        >>> preprocess(Image.new("L", (40, 20), 7), 10).shape
-        (3, 10, 10)
-    """
-    from PIL import Image
-
-    picture = picture.convert("RGB")
-    if picture.size != (side, side):
-        scale = side / min(picture.size)
-        size = (max(side, round(picture.width * scale)), max(side, round(picture.height * scale)))
-        picture = picture.resize(size, Image.Resampling.BICUBIC)
-        left, top = (size[0] - side) // 2, (size[1] - side) // 2
-        picture = picture.crop((left, top, left + side, top + side))
-    return np.asarray(picture).transpose(2, 0, 1)
+    def _check(self, split: str, opened: Split) -> None:
+        """Refuse data that is not what the YAML was written for."""
+        if opened.classes is not None and self._config.classes is not None:
+            check_order(self._config.classes, opened.classes, task=self.task, data=self._config.data)
+        expected = self._config.test_size
+        if split == "test" and expected is not None and opened.size != expected:
+            raise FusionBenchError(
+                f"{self._config.data} has {opened.size:,} test examples, {self.task!r} was written for {expected:,}",
+                hint="pin the revision that has them, or change test_size if the data set was mended",
+            )

@@ -1,0 +1,176 @@
+"""The checkpoints of a pool in the hub's formats: where they are, how they fit, and which part of them is fused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fusion_bench.datasets.digests import digests
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.hub import Source, local, missing
+from fusion_bench.modelpools.base import BASE, MULTITASK
+from fusion_bench.weights import check_finite, open_checkpoint
+from fusion_bench.weights.checkpoint import Checkpoint
+from fusion_bench.weights.fitting import OnMismatch, fit
+from fusion_bench.weights.renamed import renamed
+from fusion_bench.weights.weight_files import ADAPTER
+
+Part = Callable[[Checkpoint], Mapping[str, str]]
+"""The names of what is fused of a checkpoint, to those that it is stored under."""
+
+_BLOB = re.compile(r"[0-9a-f]{64}")  # the hub's cache calls a large file by its SHA-256 sum
+_THREADS = 2
+
+
+def whole(checkpoint: Checkpoint) -> dict[str, str]:
+    """The part that is everything."""
+    return {name: name for name in checkpoint.specs}
+
+
+class HubModels:
+    """A base and its experts: folders on this machine, or repositories that were fetched. Nothing is downloaded here.
+
+    Args:
+        pool: the pool's name, for messages.
+        base, experts, multitask: where they are; see ``hub.Source``. A PEFT adapter is opened on the base.
+        part: what is fused of them.
+        lone: how that part names its tensors where it is saved, and adapted, by itself.
+        on_mismatch: what is done about a tensor that does not fit the base's; see ``weights.fitting``.
+
+    Raises:
+        FusionBenchError: no expert, or a source that cannot be understood.
+    """
+
+    def __init__(
+        self,
+        pool: str,
+        base: Any,
+        experts: Mapping[str, Any],
+        multitask: Any = None,
+        *,
+        part: Part = whole,
+        lone: Part | None = None,
+        on_mismatch: OnMismatch = "error",
+    ) -> None:
+        if not experts:
+            raise FusionBenchError(f"model pool {pool!r} has no expert", hint="add experts: {task: where it is}")
+        given = {BASE: base, **experts, **({} if multitask is None else {MULTITASK: multitask})}
+        self.sources = {
+            name: Source.parse(value, kind="model", where=f"model pool {pool!r}, {name}")
+            for name, value in given.items()
+        }
+        self._pool, self._part, self._lone, self._on_mismatch = pool, part, lone, on_mismatch
+        self._folders: dict[str, Path] = {}
+        self._opened: dict[str, Checkpoint] = {}
+        self._parts: dict[str, Checkpoint] = {}
+
+    def folder(self, name: str) -> Path:
+        """Where a model is on this machine.
+
+        Raises:
+            FusionBenchError: it is not, with the command that fetches it.
+        """
+        if name not in self._folders:
+            source = self.sources[name]
+            found = local(source)
+            if found is None:
+                raise FusionBenchError(
+                    f"model pool {self._pool!r}: {source.label} ({name}) is not here: {missing(source)}",
+                    hint=f"on a machine with network: fusion_bench pools fetch {self._pool}",
+                )
+            self._folders[name] = found
+        return self._folders[name]
+
+    def checkpoint(self, name: str) -> Checkpoint:
+        """The part of a model that is fused, checked against the base; its tensors are read when they are asked for.
+
+        Raises:
+            FusionBenchError: it cannot be read, has nothing of that part, or does not fit the base.
+        """
+        if name not in self._parts:
+            opened = self._open(name)
+            names = self._part(opened)
+            if not names:
+                first = next(iter(opened.specs), "nothing")
+                raise FusionBenchError(
+                    f"{self.label(name)} has nothing of what pool {self._pool!r} fuses; its first tensor is {first!r}",
+                    hint="it should be a model of the base's architecture",
+                )
+            found = renamed(opened, names)
+            if name != BASE:
+                found, _ = fit(found, self.checkpoint(BASE), on_mismatch=self._on_mismatch)
+            self._parts[name] = found
+        return self._parts[name]
+
+    def label(self, name: str) -> str:
+        """How messages call a model."""
+        return f"{self.sources[name].label} ({name})"
+
+    def content_hash(self) -> str:
+        """A hash of every weight file."""
+        sums = {name: [_sum(path) for path in self._open(name).files] for name in self.sources}
+        return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
+
+    def _open(self, name: str) -> Checkpoint:
+        if name not in self._opened:
+            folder, base = self.folder(name), None if name == BASE else self._open(BASE)
+            bases = [base]
+            if base is not None and self._lone is not None and (folder / ADAPTER).is_file():
+                bases.append(renamed(base, self._lone(base)))
+            self._opened[name] = _first([partial(self._try, name, folder, base) for base in bases])
+        return self._opened[name]
+
+    def _try(self, name: str, folder: Path, base: Checkpoint | None) -> Checkpoint:
+        return open_checkpoint(folder, label=self.label(name), base=base, like=base)
+
+
+def _first(attempts: Sequence[Callable[[], Checkpoint]]) -> Checkpoint:
+    """The first attempt that succeeds; where none does, what is wrong with the first."""
+    try:
+        return attempts[0]()
+    except FusionBenchError:
+        for attempt in attempts[1:]:
+            with suppress(FusionBenchError):
+                return attempt()
+        raise
+
+
+def load_into(module: nn.Module, state: Mapping[str, Tensor], *, expected: Mapping[str, Tensor], where: str) -> None:
+    """Give a module the tensors of a state dict, one at a time; what is not in it keeps its values.
+
+    Args:
+        module: of which the tensors take their names, and keep their types.
+        state: what is loaded.
+        expected: what a state dict of the pool has.
+        where: how messages call that.
+
+    Raises:
+        FusionBenchError: a tensor that is missing, too many, of another shape, not in the module, or not finite.
+    """
+    found = open_checkpoint(state, label="the state dict")
+    fit(found, open_checkpoint(expected, label=where))
+    own = module.state_dict()
+    for name in found:
+        if name not in own or own[name].shape != torch.Size(found.specs[name].shape):
+            raise FusionBenchError(
+                f"{where} has a tensor {name!r} {found.specs[name].shape} that its configuration has not",
+                hint="config.json and the weights are not of one model",
+            )
+        tensor = found[name]
+        check_finite({name: tensor}, name=where)
+        own[name].copy_(tensor)
+
+
+def _sum(path: Path) -> str:
+    blob = Path(os.path.realpath(path)).name
+    return blob if _BLOB.fullmatch(blob) else digests([path], "blake3", threads=_THREADS)[path]
