@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fusion_bench.datasets.digests import content_sum
 from fusion_bench.errors import FusionBenchError
 
 if TYPE_CHECKING:
@@ -170,11 +171,31 @@ def _from_parquet(path: Path) -> Dataset:
 def _from_hub(name: str, split: str, subset: str | None, revision: str | None) -> Dataset:
     from datasets import load_dataset
 
+    from fusion_bench.hub import Source, local, missing
+
+    source = Source(name, revision, kind="dataset", subset=subset)
+    folder = local(source)
+    place, at = (name, revision) if folder is None else (str(folder), None)
     try:
-        return load_dataset(name, subset, split=split, revision=revision)
-    except Exception as error:  # the hub's clients raise many kinds; each of them means "not here"
+        return load_dataset(place, subset, split=split, revision=at)
+    except Exception as error:  # the libraries raise many kinds; each of them means "not here", or "not of this name"
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        if folder is not None:
+            raise FusionBenchError(f"cannot open {name} ({split}) in {folder}: {reason}") from error
         raise FusionBenchError(
-            f"data set {name!r} ({split}) is neither a local folder, nor cached, nor can it be fetched: "
-            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
-            hint=f"on a machine with network: python -c \"import datasets; datasets.load_dataset('{name}')\"",
+            f"data set {source.label} ({split}) is not here: {missing(source)}; nor can it be fetched: {reason}",
+            hint="fusion_bench pools fetch, with the task pool's name, on a machine with network",
         ) from error
+
+
+def stored_sums(source: str, *, subset: str | None = None, revision: str | None = None) -> list[str] | None:
+    """Digests of the files that a data set of the hub lies in here; None where it is not here."""
+    from fusion_bench.hub import Source, local
+    from fusion_bench.hub.files import wanted
+
+    found = Source(source, revision, kind="dataset", subset=subset)
+    folder = local(found)
+    if folder is None:
+        return None
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet"))
+    return [content_sum(folder / name) for name in wanted(names, found)]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -15,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fusion_bench.datasets.digests import digests
+from fusion_bench.datasets.digests import content_sum
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.hub import Source, local, missing
 from fusion_bench.modelpools.base import BASE, MULTITASK
@@ -27,9 +25,6 @@ from fusion_bench.weights.weight_files import ADAPTER
 
 Part = Callable[[Checkpoint], Mapping[str, str]]
 """The names of what is fused of a checkpoint, to those that it is stored under."""
-
-_BLOB = re.compile(r"[0-9a-f]{64}")  # the hub's cache calls a large file by its SHA-256 sum
-_THREADS = 2
 
 
 def whole(checkpoint: Checkpoint) -> dict[str, str]:
@@ -118,7 +113,7 @@ class HubModels:
 
     def content_hash(self) -> str:
         """A hash of every weight file."""
-        sums = {name: [_sum(path) for path in self._open(name).files] for name in self.sources}
+        sums = {name: [content_sum(path) for path in self._open(name).files] for name in self.sources}
         return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
 
     def _open(self, name: str) -> Checkpoint:
@@ -169,8 +164,3 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], *, expected: Mappi
         tensor = found[name]
         check_finite({name: tensor}, name=where)
         own[name].copy_(tensor)
-
-
-def _sum(path: Path) -> str:
-    blob = Path(os.path.realpath(path)).name
-    return blob if _BLOB.fullmatch(blob) else digests([path], "blake3", threads=_THREADS)[path]

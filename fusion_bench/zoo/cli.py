@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
 from fusion_bench.errors import FusionBenchError, unknown_name
 
-RECIPES = ("clip_mini",)
+TEXT_RECIPE = "minilm_lora"
+RECIPES = ("clip_mini", TEXT_RECIPE)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,7 +31,11 @@ def main(arguments: Sequence[str]) -> int:
     )
     build.add_argument("--seed", type=int, default=0)
     build.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
-    build.add_argument("--steps", type=int, help="pretraining steps, instead of the recipe's")
+    build.add_argument(
+        "--steps",
+        type=int,
+        help="pretraining steps (clip_mini) or steps of an expert (minilm_lora), instead of the recipe's",
+    )
     room = commands.add_parser("headroom", help="print, from the newest runs, what docs/clip_mini.md shows")
     room.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: as for the bench)")
     room.add_argument("--experiment", default="clip_mini/mini8", help="default: %(default)s")
@@ -38,26 +44,44 @@ def main(arguments: Sequence[str]) -> int:
         return _headroom(options)
     if options.name not in RECIPES:
         raise unknown_name("recipe", options.name, RECIPES)
-    try:
-        import fontTools  # noqa: F401
-        import resvg_py  # noqa: F401
-    except ImportError as missing:
-        raise FusionBenchError(
-            f"the recipes need {missing.name}", hint='pip install "fusion-bench-suite[zoo]"'
-        ) from missing
+    return (_build_texts if options.name == TEXT_RECIPE else _build_pictures)(options)
 
+
+def _build_pictures(options: argparse.Namespace) -> int:
+    _require("fontTools", "resvg_py")
     from rich.console import Console
 
     from fusion_bench.zoo.bars import bars
-    from fusion_bench.zoo.build import build as run
+    from fusion_bench.zoo.build import build
     from fusion_bench.zoo.recipe import Recipe
 
     recipe = Recipe(name=options.name, seed=options.seed, workers=options.workers)
     if options.steps is not None:
         recipe = dataclasses.replace(recipe, pretraining=dataclasses.replace(recipe.pretraining, steps=options.steps))
     console = Console(stderr=True)
-    run(options.work, options.out, recipe, console, bars(console))
+    build(options.work, options.out, recipe, console, bars(console))
     return 0
+
+
+def _build_texts(options: argparse.Namespace) -> int:
+    _require("peft")
+    from rich.console import Console
+
+    from fusion_bench.zoo.bars import bars
+    from fusion_bench.zoo.minilm import TextRecipe, build
+
+    recipe = TextRecipe(seed=options.seed, workers=options.workers)
+    if options.steps is not None:
+        recipe = dataclasses.replace(recipe, steps=options.steps)
+    console = Console(stderr=True)
+    build(options.work / TEXT_RECIPE, options.out, recipe, console, bars(console))
+    return 0
+
+
+def _require(*modules: str) -> None:
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise FusionBenchError(f"the recipes need {module}", hint='pip install "fusion-bench-suite[zoo]"')
 
 
 def _headroom(options: argparse.Namespace) -> int:

@@ -167,6 +167,7 @@ def test_weights_are_read_when_they_are_asked_for(folders: Path) -> None:
 
     mine = pool(folders)
     state = mine.state_dict("a")
-    assert isinstance(state, FileCheckpoint) and state.traffic.bytes == 0
+    assert isinstance(state, FileCheckpoint)
+    assert state.traffic.bytes == 0
     mine.model("a")
     assert state.traffic.bytes == 4 * sum(spec.numel for spec in state.specs.values())

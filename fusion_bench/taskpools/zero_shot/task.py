@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fusion_bench.datasets import Manifest, Split, locate, open_split
 from fusion_bench.datasets.manifest import file_sha256
+from fusion_bench.datasets.splits import stored_sums
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.modelpools.zero_shot import ZeroShotPool
 from fusion_bench.taskpools.base import Batch, TaskAdapter
@@ -122,14 +123,20 @@ class ZeroShotTask(TaskAdapter):
             if self._manifest is not None:
                 file = self._manifest.sum(f"{self.task}/{self._file(split)}")
             else:
-                data = self._split(split).data
-                file = (
-                    str(data._fingerprint) if not Path(self._config.data).is_dir() else file_sha256(self._path(split))
-                )
+                file = self._unlisted(split)
             held = [] if self._config.held_out is None else [self._config.held_out]
             text = json.dumps([file, self._config.classes, self._config.templates, *held])
             self._hashes[split] = hashlib.sha256(text.encode()).hexdigest()
         return self._hashes[split]
+
+    def _unlisted(self, split: str) -> str:
+        """Of data that no manifest describes."""
+        if Path(self._config.data).is_dir():
+            return file_sha256(self._path(split))
+        sums = stored_sums(self._config.data, subset=self._config.subset, revision=self._config.revision)
+        if sums is None:
+            return str(self._split(split).data._fingerprint)
+        return json.dumps([split, self._config.splits.get(split, split), *sums])
 
     def _file(self, split: str) -> str:
         return f"{self._config.splits.get(split, split)}.parquet"
