@@ -31,6 +31,9 @@ TARGETS = {
     "ties": 3.0,
     "ties_sum": 3.0,
 }
+SPECTRAL = ("iso_c_matrices", "tsv_m_matrices")  # hold whole matrices: 8 x the largest beside the budget
+MIB = 2**20
+LARGEST = 3072 * 768 * 4 / MIB  # of the ViT's matrices, as float32
 PAIRS = ("linear_interpolation", "slerp")
 
 
@@ -87,20 +90,34 @@ def in_a_fresh_process(*arguments: object) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("memory", ["64MiB", "512MiB"])
-@pytest.mark.parametrize("name", ["task_arithmetic", "dare_task_arithmetic", "slerp", "ties", "iso_c_matrices"])
+@pytest.mark.parametrize("name", ["task_arithmetic", "dare_task_arithmetic", "slerp", "ties", *SPECTRAL])
 def bench_memory(name, memory, vits, benchmark, tmp_path):
     experts = [vits / f"e{i}.safetensors" for i in range(2 if name in PAIRS else EXPERTS)]
     job = name, vits / "base.safetensors", experts, tmp_path / "out.safetensors", memory
     benchmark.extra_info |= benchmark.pedantic(in_a_fresh_process, job, rounds=1)
+    if name in SPECTRAL:
+        bound = 8 * LARGEST + float(memory.removesuffix("MiB"))
+        benchmark.extra_info["bound_mib"] = round(bound)
+        if name == "iso_c_matrices":  # TSV-M is above it on some runs, see docs/performance.md
+            assert benchmark.extra_info["private_mib"] <= bound
 
 
-@pytest.mark.parametrize("name", ["ties_mergekit", "iso_c_matrices", "tsv_m_matrices"])
-def bench_memory_of_a_large_matrix(name, benchmark, tmp_path):
-    """3,000 x 3,000, 34 MiB as float32; five models; 64 MiB beside."""
-    models(tmp_path, {"w": (3000, 3000)}, experts=4)
-    experts = [tmp_path / f"e{i}.safetensors" for i in range(4)]
-    job = name, tmp_path / "base.safetensors", experts, tmp_path / "out.safetensors", "64MiB"
+@pytest.fixture(scope="session")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("large")
+    models(folder, {"w": (3000, 3000)})
+    return folder
+
+
+@pytest.mark.parametrize("name", ["ties_mergekit", *SPECTRAL])
+def bench_memory_of_a_large_matrix(name, large, benchmark, tmp_path):
+    """3,000 x 3,000, 34 MiB as float32; eight experts and a base; 64 MiB beside."""
+    experts = [large / f"e{i}.safetensors" for i in range(EXPERTS)]
+    job = name, large / "base.safetensors", experts, tmp_path / "out.safetensors", "64MiB"
     benchmark.extra_info |= benchmark.pedantic(in_a_fresh_process, job, rounds=1)
+    bound = 8 * 3000 * 3000 * 4 / MIB + 64
+    benchmark.extra_info["bound_mib"] = round(bound)
+    assert benchmark.extra_info["private_mib"] <= bound
 
 
 def bench_memory_of_a_7b_set(benchmark, tmp_path):

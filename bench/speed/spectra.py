@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fusion_bench.algorithms.tsv_m import merge_singular_vectors
 from fusion_bench.weights.lapack import gram, largest_eigenpairs
-from fusion_bench.weights.spectral import polar
+from fusion_bench.weights.polar import polar
 
 TASKS, RANK = 8, 96
 
@@ -47,8 +47,8 @@ def errors(shape: tuple[int, int]) -> None:
     rounding = [2**-24 * 0.02 * torch.randn(shape, generator=g, dtype=torch.float64) for _ in deltas]
     rounded = [delta + noise for delta, noise in zip(deltas, rounding, strict=True)]
     rows = {
-        "ours, float32 allowed": merge_singular_vectors(deltas, TASKS, coarse=True).double(),
-        "ours, float64": merge_singular_vectors(deltas, TASKS),
+        "ours, float32 allowed": merge_singular_vectors(deltas, coarse=True).double(),
+        "ours, float64": merge_singular_vectors(deltas),
         "SVDs in float32": by_svd(deltas, torch.float32),
         "exact, of weights rounded to float32 once more": by_svd(rounded, torch.float64),
     }

@@ -10,7 +10,8 @@ from torch import Tensor
 from fusion_bench.algorithms.matrices import MatrixAlgorithm
 from fusion_bench.algorithms.options import Scaling, made
 from fusion_bench.weights.checkpoint import Factors
-from fusion_bench.weights.spectral import Matrix, TaskMatrices, leading_singular_vectors, polar
+from fusion_bench.weights.polar import polar
+from fusion_bench.weights.spectral import Matrix, TaskMatrices, leading_singular_vectors
 from fusion_bench.weights.state_dict import Experts, StateDict
 
 
@@ -42,23 +43,23 @@ def iso_c(
     return made(IsoC, scaling=scaling, kernels=kernels).merge(base, experts)
 
 
-def flatten_spectrum(matrix: Matrix, *, coarse: bool = False) -> Tensor:
+def flatten_spectrum(matrix: Matrix, *, coarse: bool = False, overwrite: bool = False) -> Tensor:
     """The matrix (m, n), or a product of factors, with every non-zero singular value replaced by their mean.
 
     Args:
         matrix: ``float64``.
-        coarse: see ``polar``.
+        coarse, overwrite: see ``polar``.
 
     Example:
         >>> import torch
-        >>> flatten_spectrum(torch.diag(torch.tensor([4.0, 2.0]).double())).tolist()
+        >>> flatten_spectrum(torch.diag(torch.tensor([4.0, 2.0]).double())).round(decimals=9).tolist()
         [[3.0, 0.0], [0.0, 3.0]]
     """
     if isinstance(matrix, Factors):
         found = leading_singular_vectors(matrix, matrix.left.shape[1])
-        return found.left @ found.right.T * (float(found.values.sum()) / max(len(found.values), 1))
-    factor, rank = polar(matrix, coarse=coarse)
-    return factor * (float((factor * matrix).sum()) / max(rank, 1))
+        return (found.left @ found.right.T).mul_(float(found.values.sum()) / max(len(found.values), 1))
+    factor, rank, norm, _ = polar(matrix, coarse=coarse, overwrite=overwrite)
+    return factor.mul_(norm / max(rank, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,4 +69,4 @@ class IsoC(MatrixAlgorithm):
     scaling: Scaling = 1.0
 
     def matrix(self, deltas: TaskMatrices) -> Tensor:
-        return flatten_spectrum(deltas.total(), coarse=deltas.coarse)
+        return flatten_spectrum(deltas.total(), coarse=deltas.coarse, overwrite=True)

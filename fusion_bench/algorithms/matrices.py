@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fusion_bench.algorithms.base import TaskVectorAlgorithm
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.weights.heap import LARGE, MANY, give_back
 from fusion_bench.weights.pieces import Piece
 from fusion_bench.weights.rule import Merge, Scan
 from fusion_bench.weights.spectral import TaskMatrices, matrix_shape
@@ -34,10 +35,14 @@ class MatrixAlgorithm(TaskVectorAlgorithm):
         return matrix_shape(tuple(shape), kernels=self.kernels) is not None
 
     def held(self, shape: Sequence[int], experts: int) -> int:
-        # a task vector, the directions kept of all, their polar factors, the result; and what an eigenproblem of the
-        # smaller side takes: matrix, vectors, LAPACK's room of twice that, and products of them
+        # the directions kept of all, a matrix and a square of the smaller side; beside them
         rows, columns = matrix_shape(tuple(shape), kernels=self.kernels) or (0, 0)
-        return 5 * rows * columns + 8 * min(rows, columns) ** 2
+        whole, square = rows * columns, min(rows, columns) ** 2
+        if min(rows, columns) >= LARGE:
+            # a task vector or a polar factor, a Gram matrix and its eigenvectors; a task's directions once more
+            return 2 * whole + 3 * square + 2 * whole // experts
+        # a task vector, and where a singular value decomposition is needed: its copy, both sides, LAPACK's four squares
+        return 4 * whole + 6 * square
 
     def prepare(self, scan: Scan) -> Merge:
         count = len(scan.experts)
@@ -46,6 +51,8 @@ class MatrixAlgorithm(TaskVectorAlgorithm):
         def merge(piece: Piece) -> Tensor:
             if piece.shape is None:
                 return mean.total(piece)
+            if piece.count >= MANY:
+                give_back()
             try:
                 return self.matrix(TaskMatrices(piece, kernels=self.kernels))
             except torch.linalg.LinAlgError as error:

@@ -18,6 +18,7 @@ from fusion_bench.weights import compiled
 from fusion_bench.weights.compiled.fetch import all_finite
 from fusion_bench.weights.finite import unravelled
 from fusion_bench.weights.halves import HALVES, words_of
+from fusion_bench.weights.heap import returning
 from fusion_bench.weights.parallel import map_in_threads
 from fusion_bench.weights.pieces import CHUNK, Piece
 from fusion_bench.weights.plan import Plan, Unit, scan_units
@@ -29,6 +30,7 @@ NonFinite = Literal["error", "allow"]
 _SAMPLED = 256  # pieces looked at by Scan.sample, and
 _LOOKED = 1024  # entries of each
 _KEPT = 4  # share of the memory budget that a rule may keep
+_TIGHT = 256 * 2**20  # a budget that makes memory dearer than a few per cent of time
 _COMPILED = (torch.float32, *HALVES)  # types that the compiled loops round to
 
 
@@ -72,7 +74,8 @@ def execute(
         sound = stores(piece, merge(piece))
         return None if piece.deferred is None else (unit, piece.deferred if sound else math.nan)
 
-    later = run.over(plan.wholes, step, threads=plan.whole_threads, stage="merge matrices", progress=progress)
+    with returning(plan.memory < _TIGHT and bool(plan.wholes)):
+        later = run.over(plan.wholes, step, threads=plan.whole_threads, stage="merge matrices", progress=progress)
     later += run.over(plan.chunks, step, threads=plan.threads, stage="merge", progress=progress)
     deferred = [each for each in later if each is not None]
     if deferred:

@@ -17,7 +17,7 @@ import torch
 from numba.extending import get_cython_function_address
 from torch import Tensor
 
-from fusion_bench.errors import FusionBenchError
+from fusion_bench.weights.heap import LARGE, give_back
 
 _LETTERS = {torch.float32: "s", torch.float64: "d"}
 
@@ -56,26 +56,30 @@ def gram(matrix: Tensor) -> Tensor:
     return found
 
 
-def largest_eigenpairs(symmetric: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def largest_eigenpairs(symmetric: Tensor, count: int, *, overwrite: bool = False) -> tuple[Tensor, Tensor]:
     """The ``count`` largest eigenvalues, ascending, and their vectors, as columns.
 
     Args:
         symmetric: (n, n), ``float32`` or ``float64``, of which the lower triangle is looked at.
         count: at least 1.
+        overwrite: whether the matrix may be destroyed, which can save a copy of it.
 
     Raises:
-        FusionBenchError: the iteration did not converge, as with entries that are no numbers.
+        torch.linalg.LinAlgError: the iteration did not converge, as with entries that are no numbers.
 
     Example:
         >>> largest_eigenpairs(torch.diag(torch.tensor([1.0, 3.0, 2.0, 0.0])), 1)[0]
         tensor([3.])
     """
-    size = symmetric.shape[0]
-    if symmetric.device.type != "cpu" or count > size // 2:  # the divide and conquer of all of them is faster then
+    size, dtype = symmetric.shape[0], symmetric.dtype
+    if size >= LARGE:
+        give_back()
+    # to divide and conquer all of them is faster then, and in float32 more accurate, but takes two squares more
+    roomy = dtype == torch.float32 or size < LARGE
+    if symmetric.device.type != "cpu" or (count > size // 2 and roomy):
         values, vectors = torch.linalg.eigh(symmetric)
         return values[-count:], vectors[:, -count:]
-    dtype = symmetric.dtype
-    entries = symmetric.contiguous().clone()
+    entries = symmetric if overwrite and symmetric.is_contiguous() else symmetric.contiguous().clone()
     values, vectors = torch.empty(size, dtype=dtype), torch.empty(count, size, dtype=dtype)
     blocks, found = torch.empty(2 * count, dtype=torch.int32), _int(0)
     nothing, info = _number(dtype, 0.0), _int(0)
@@ -111,7 +115,7 @@ def largest_eigenpairs(symmetric: Tensor, count: int) -> tuple[Tensor, Tensor]:
     sizes = int(asked), int(wholes)
     run(torch.empty(sizes[0], dtype=dtype), torch.empty(sizes[1], dtype=torch.int32), sizes)
     if info._obj.value or found._obj.value != count:
-        raise FusionBenchError(f"the eigenvectors of a {size} x {size} matrix were not found")
+        raise torch.linalg.LinAlgError(f"the eigenvectors of a {size} x {size} matrix were not found")
     return values[:count], vectors.T
 
 

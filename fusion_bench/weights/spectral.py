@@ -1,8 +1,9 @@
-"""Matrices inside a model, their leading singular directions, and polar factors.
+"""Matrices inside a model, and their leading singular directions; polar factors are in ``polar.py``.
 
 Gram matrices stand in for singular value decompositions where that is accurate; a residual is checked, and where it is
-not small the decomposition is computed after all. Directions without a singular value are left out rather than
-completed at the library's whim, so every result is unique.
+not small the decomposition is computed after all. Of a large matrix that would take eight times its memory: there the
+directions too weak beside the strongest are found in a further round, once those are taken out of the matrix.
+Directions without a singular value are left out rather than completed at the library's whim, so every result is unique.
 
 Large matrices of models stored in ``float32`` or less may be worked on in ``float32`` (``coarse``) where their spectrum
 allows, else in ``float64`` after all: the result is no further from the exact one than the rounding of the weights has
@@ -19,17 +20,17 @@ import torch
 from torch import Tensor
 
 from fusion_bench.weights.checkpoint import Factors
+from fusion_bench.weights.heap import LARGE
 from fusion_bench.weights.lapack import gram, largest_eigenpairs
 from fusion_bench.weights.pieces import Piece
 from fusion_bench.weights.vectors import Vectors
 
 _PROBES = 8
-_STEPS = 3
 _CACHED = 1 << 19  # entries of all models together that stay in a processor's second cache
-_LARGE = 256  # rows and columns: what is smaller takes no time in float64 either
+_COARSE_FROM = 256  # rows and columns: what is smaller takes no time in float64 either
 
 
-class _Attempt(NamedTuple):
+class Attempt(NamedTuple):
     """Arithmetic on a Gram matrix, which has lost half of the digits of its type, and what it is good for.
 
     Attributes:
@@ -44,8 +45,9 @@ class _Attempt(NamedTuple):
     residual: float
 
 
-_EXACT = (_Attempt(torch.float64, 1e-4, 1e-4, 1e-8),)
-_COARSE = (_Attempt(torch.float32, 3e-2, 0.1, 1e-4), _Attempt(torch.float64, 1e-5, 1e-5, 1e-5))
+EXACT = (Attempt(torch.float64, 1e-4, 1e-4, 1e-8),)
+COARSE = (Attempt(torch.float32, 3e-2, 0.1, 1e-4), Attempt(torch.float64, 1e-5, 1e-5, 1e-5))
+_ROUND = Attempt(torch.float64, 1e-2, 1e-2, 1e-8)  # of a large matrix
 
 
 Matrix: TypeAlias = "Tensor | Factors"
@@ -57,13 +59,6 @@ class SingularVectors(NamedTuple):
     left: Tensor
     values: Tensor
     right: Tensor
-
-
-class Polar(NamedTuple):
-    """``factor`` Q of the matrix's shape and the numerical ``rank`` of the matrix."""
-
-    factor: Tensor
-    rank: int
 
 
 def matrix_shape(shape: torch.Size | tuple[int, ...], *, kernels: bool = True) -> tuple[int, int] | None:
@@ -100,7 +95,7 @@ class TaskMatrices:
         shape = matrix_shape(piece.shape, kernels=kernels)
         assert shape is not None
         self.shape, self._piece = shape, piece
-        self.coarse = min(shape) >= _LARGE and not piece.wide
+        self.coarse = min(shape) >= _COARSE_FROM and not piece.wide
 
     def __len__(self) -> int:
         return len(self._piece.experts)
@@ -129,13 +124,19 @@ def matrix_size(matrix: Matrix) -> tuple[int, int]:
     return rows.shape[0], columns.shape[1]
 
 
-def leading_singular_vectors(matrix: Matrix, rank: int, *, coarse: bool = False) -> SingularVectors:
+def leading_singular_vectors(
+    matrix: Matrix, rank: int, *, coarse: bool = False, overwrite: bool = False
+) -> SingularVectors:
     """The ``rank`` largest singular triplets of a matrix, or fewer where its numerical rank is smaller.
 
     Args:
         matrix: (m, n), ``float64``; of factors (m, r) and (r, n) only an r x r core is decomposed.
         rank: at least 1.
         coarse: whether ``float32`` is enough; the result is that where it was.
+        overwrite: whether the matrix may be destroyed, which can save a copy of it.
+
+    Raises:
+        torch.linalg.LinAlgError: no vectors were found, as with entries that are no numbers.
 
     Example:
         >>> leading_singular_vectors(torch.diag(torch.tensor([3.0, 2.0, 0.0]).double()), 3).values
@@ -146,76 +147,85 @@ def leading_singular_vectors(matrix: Matrix, rank: int, *, coarse: bool = False)
         inner = leading_singular_vectors(core @ other.T, rank)
         return SingularVectors(left @ inner.left, inner.values, right @ inner.right)
     if matrix.shape[0] > matrix.shape[1]:
-        left, values, right = leading_singular_vectors(matrix.T, rank, coarse=coarse)
+        left, values, right = leading_singular_vectors(matrix.T, rank, coarse=coarse, overwrite=overwrite)
         return SingularVectors(right, values, left)
     rank = min(rank, matrix.shape[0])
-    for attempt in _COARSE if coarse else _EXACT:
-        entries = matrix.to(attempt.dtype)
-        squares, basis = largest_eigenpairs(gram(entries), rank)
-        values, left = squares.flip(0).clamp_min(0).sqrt(), basis.flip(1)
-        if float(values[-1]) > attempt.vectors * float(values[0]):
-            right = (entries.T @ left) / values
-            if _departure(right) <= attempt.residual:
-                return SingularVectors(left, values, right)
+    for attempt in COARSE if coarse else EXACT:
+        if attempt.dtype == torch.float64 and matrix.shape[0] >= LARGE:
+            own = matrix.to(torch.float64, copy=not overwrite)
+            parts = zip(*rounds(own, rank, tolerance(matrix)), strict=True)
+            return SingularVectors(*(torch.cat(part, dim=-1) for part in parts))
+        found = _vectors(matrix, rank, attempt)
+        if found is not None:
+            return found
     left, values, right_t = torch.linalg.svd(matrix, full_matrices=False)
-    kept = min(rank, _numerical_rank(values, matrix))
+    kept = min(rank, numerical_rank(values, matrix))
     return SingularVectors(left[:, :kept], values[:kept], right_t[:kept].T)
 
 
-def polar(matrix: Tensor, *, coarse: bool = False) -> Polar:
-    """The polar factor Q = U·Vᵀ of a matrix U·S·Vᵀ, over its non-zero singular values only.
+def _vectors(matrix: Tensor, rank: int, attempt: Attempt) -> SingularVectors | None:
+    entries = matrix.to(attempt.dtype)
+    squares, basis = largest_eigenpairs(gram(entries), rank, overwrite=True)
+    values, left = squares.flip(0).clamp_min(0).sqrt(), basis.flip(1)
+    if not float(values[-1]) > attempt.vectors * float(values[0]):
+        return None
+    right = (entries.T @ left).div_(values)
+    return SingularVectors(left, values, right) if departure(right) <= attempt.residual else None
 
-    With full rank this is the nearest matrix with orthonormal rows or columns. With less it is the unique partial
-    isometry that has the matrix's row and column spaces: the null space is not completed.
+
+def rounds(matrix: Tensor, rank: int, tolerance: float) -> list[SingularVectors]:
+    """The largest singular triplets: as many as one Gram matrix tells, and so on with the matrix without them.
 
     Args:
-        matrix: (m, n), ``float64``, or ``float32``, which then is enough to work in.
-        coarse: whether ``float32`` is enough; the factor is that where it was.
+        matrix: (m, n), ``float64``, m at most n; destroyed.
+        rank: how many are wanted.
+        tolerance: what beside the largest is rounding.
 
-    Example:
-        >>> factor, rank = polar(torch.tensor([[0.0, -2.0], [0.0, 0.0]]).double())
-        >>> rank, (factor + 0.0).tolist()
-        (1, [[0.0, -1.0], [0.0, 0.0]])
+    Returns:
+        Those found in each round, larger than those of the next; the last may have none.
+
+    Raises:
+        torch.linalg.LinAlgError: they were not found, as with entries that are no numbers.
     """
-    if matrix.shape[0] < matrix.shape[1]:
-        factor, rank = polar(matrix.T, coarse=coarse)
-        return Polar(factor.T, rank)
-    for attempt in _COARSE if coarse or matrix.dtype == torch.float32 else _EXACT:
-        entries = matrix.to(attempt.dtype)
-        products = gram(entries.T)
-        if attempt.dtype == torch.float32 and not _well_conditioned(entries, products, attempt.factor):
-            continue
-        squares, basis = torch.linalg.eigh(products)
-        if float(squares[0]) > attempt.factor**2 * float(squares[-1]):
-            factor = entries @ ((basis * squares.rsqrt()) @ basis.T)  # the small product first
-            if _departure(factor) <= attempt.residual:
-                return Polar(factor, matrix.shape[1])
-    left, values, right_t = torch.linalg.svd(matrix.double(), full_matrices=False)
-    rank = _numerical_rank(values, matrix)
-    return Polar(left[:, :rank] @ right_t[:rank], rank)
+    found: list[SingularVectors] = []
+    least = 0.0
+    while True:
+        squares, basis = largest_eigenpairs(gram(matrix), rank, overwrite=True)
+        values = squares.flip(0).clamp_min(0).sqrt()
+        largest = float(values[0])
+        least = least or tolerance * largest
+        if not math.isfinite(largest):
+            raise torch.linalg.LinAlgError("entries are not finite")
+        kept = int((values > max(_ROUND.vectors * largest, least)).sum())
+        left, values = basis[:, rank - kept :].flip(1), values[:kept]
+        del squares, basis
+        right = (matrix.T @ left).div_(values)
+        if kept and not departure(right) <= _ROUND.residual:
+            left, values, right_t = torch.linalg.svd(matrix, full_matrices=False)
+            kept = min(rank, int((values > least).sum()))
+            return [*found, SingularVectors(left[:, :kept], values[:kept], right_t[:kept].T)]
+        found.append(SingularVectors(left, values, right))
+        rank -= kept
+        if not (rank and kept):
+            return found
+        # what rounding left the first time goes the second time, and what it left of earlier rounds too
+        for left, _, right in [*found, *found]:
+            matrix.addmm_(left, left.T @ matrix, alpha=-1)
+            matrix.addmm_(matrix @ right, right.T, alpha=-1)
 
 
-def _well_conditioned(matrix: Tensor, products: Tensor, ratio: float) -> bool:
-    """Whether no singular value is below ``ratio`` times the largest, which a Cholesky decomposition tells in no time.
-
-    The largest comes from a few steps of the power iteration, which is near enough.
-    """
-    vector = torch.ones(matrix.shape[1], dtype=matrix.dtype, device=matrix.device)
-    for _ in range(_STEPS):
-        vector = vector / vector.norm().clamp_min(torch.finfo(vector.dtype).tiny)
-        vector = matrix.T @ (matrix @ vector)
-    shifted = products.clone()
-    shifted.diagonal().sub_(ratio**2 * vector.norm())
-    return int(torch.linalg.cholesky_ex(shifted).info) == 0
-
-
-def _departure(factor: Tensor) -> float:
+def departure(factor: Tensor) -> float:
     """How far QᵀQ is from the identity, seen on a few random directions: in full it would cost as much as Q."""
     generator = torch.Generator().manual_seed(0)
     probe = torch.randn(factor.shape[1], _PROBES, generator=generator, dtype=factor.dtype).to(factor.device)
     return float((factor.T @ (factor @ probe) - probe).abs().max())
 
 
-def _numerical_rank(values: Tensor, matrix: Tensor) -> int:
-    tolerance = max(matrix.shape) * torch.finfo(matrix.dtype).eps * float(values[0])
-    return int((values > tolerance).sum())
+def numerical_rank(values: Tensor, matrix: Tensor) -> int:
+    """How many of a matrix's singular values are more than rounding."""
+    return int((values > tolerance(matrix) * float(values[0])).sum())
+
+
+def tolerance(matrix: Tensor) -> float:
+    """What beside the largest singular value of a matrix is rounding."""
+    return max(matrix.shape) * torch.finfo(matrix.dtype).eps

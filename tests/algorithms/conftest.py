@@ -68,6 +68,9 @@ class StatePool:
     def model(self, name):
         return self.build(self.state_dict(name))
 
+    def lent(self, name):
+        return self.model(name)
+
 
 @pytest.fixture
 def make_pool():

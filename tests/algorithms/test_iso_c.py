@@ -6,6 +6,16 @@ import scipy.stats
 import torch
 
 from fusion_bench.algorithms.iso_c import IsoC, flatten_spectrum, iso_c
+from fusion_bench.weights import lapack, spectral
+from fusion_bench.weights import polar as polar_module
+
+
+@pytest.fixture(params=["by memory to spare", "in little memory"], autouse=True)
+def _size(request, monkeypatch):
+    """Everything twice: as matrices of this size are worked on, and as large ones are."""
+    if request.param == "in little memory":
+        for module in (lapack, polar_module, spectral):
+            monkeypatch.setattr(module, "LARGE", 1)
 
 
 def flat(matrix):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fusion_bench.errors import FusionBenchError
+from fusion_bench.weights import lapack
 from fusion_bench.weights.lapack import gram, largest_eigenpairs
 
 DTYPES = [torch.float32, torch.float64]
@@ -32,7 +32,9 @@ def test_gram_of_nothing():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("size", "count"), [(1, 1), (5, 1), (9, 4), (9, 9), (60, 7), (300, 30)])
-def test_the_largest_eigenpairs_are_numpys(size, count, dtype):
+@pytest.mark.parametrize("large", [1, lapack.LARGE])
+def test_the_largest_eigenpairs_are_numpys(size, count, dtype, large, monkeypatch):
+    monkeypatch.setattr(lapack, "LARGE", large)
     a = matrix(size, size + 3, dtype)
     symmetric = a @ a.T
     before = symmetric.clone()
@@ -43,6 +45,15 @@ def test_the_largest_eigenpairs_are_numpys(size, count, dtype):
     np.testing.assert_allclose(values, expected, **close)
     np.testing.assert_allclose(vectors.T @ vectors, np.eye(count), atol=close["rtol"])
     np.testing.assert_allclose(symmetric @ vectors, vectors * values, atol=close["atol"] * float(values[-1]))
+
+
+def test_a_matrix_that_may_be_overwritten_is_and_gives_the_same():
+    symmetric = gram(matrix(60, 63))
+    expected = largest_eigenpairs(symmetric, 7)
+    before = symmetric.clone()
+    found = largest_eigenpairs(symmetric, 7, overwrite=True)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert not torch.equal(symmetric, before)
 
 
 def test_only_the_lower_triangle_is_looked_at():
@@ -71,5 +82,5 @@ def test_threads_do_not_disturb_each_other():
 
 
 def test_what_has_no_eigenvectors_is_refused():
-    with pytest.raises(FusionBenchError, match="4 x 4"):
+    with pytest.raises(torch.linalg.LinAlgError, match="4 x 4"):
         largest_eigenpairs(torch.full((4, 4), torch.nan), 1)

@@ -5,9 +5,20 @@ import pytest
 import scipy.linalg
 import torch
 
+from fusion_bench.weights import lapack, spectral
+from fusion_bench.weights import polar as polar_module
 from fusion_bench.weights.checkpoint import Span, StateCheckpoint
 from fusion_bench.weights.pieces import Piece
-from fusion_bench.weights.spectral import TaskMatrices, leading_singular_vectors, matrix_shape, polar
+from fusion_bench.weights.polar import polar
+from fusion_bench.weights.spectral import TaskMatrices, leading_singular_vectors, matrix_shape
+
+
+@pytest.fixture(params=["by memory to spare", "in little memory"], autouse=True)
+def _size(request, monkeypatch):
+    """Everything twice: as matrices of this size are worked on, and as large ones are."""
+    if request.param == "in little memory":
+        for module in (lapack, polar_module, spectral):
+            monkeypatch.setattr(module, "LARGE", 1)
 
 
 def matrix(m, n, values=None, seed=0):
@@ -53,7 +64,8 @@ def test_directions_without_a_singular_value_are_left_out():
 @pytest.mark.parametrize("shape", SHAPES)
 def test_polar_factor_is_scipys(shape):
     a = matrix(*shape)
-    q, rank = polar(a)
+    q, rank, norm, _ = polar(a)
+    np.testing.assert_allclose(norm, np.linalg.svd(a.numpy(), compute_uv=False).sum(), rtol=1e-10)
     np.testing.assert_allclose(q, scipy.linalg.polar(a.numpy())[0], atol=1e-9)
     assert rank == min(shape)
 
@@ -67,8 +79,9 @@ def test_polar_of_a_badly_conditioned_matrix(smallest):
 
 def test_polar_without_full_rank_is_the_partial_isometry_on_what_is_there():
     a = matrix(6, 9, [5.0, 1.0])
-    q, rank = polar(a)
+    q, rank, norm, _ = polar(a)
     assert rank == 2
+    assert norm == pytest.approx(6)
     u, _, vt = np.linalg.svd(a.numpy())
     np.testing.assert_allclose(q, u[:, :2] @ vt[:2], atol=1e-10)
     zero = polar(torch.zeros(3, 2).double())
@@ -144,11 +157,62 @@ def test_a_flat_spectrum_is_worked_on_in_float32_and_a_steep_one_is_not():
 @pytest.mark.parametrize("smallest", [0.5, 0.05, 1e-2, 1e-4, 1e-6, 1e-9])
 def test_a_coarse_polar_factor_is_right_to_three_millionths(shape, smallest):
     a, rounded = large(shape, np.geomspace(1, smallest, 260))
-    q, rank = polar(a, coarse=True)
+    q, rank, norm, _ = polar(a, coarse=True)
+    assert norm == pytest.approx(np.geomspace(1, smallest, 260).sum(), rel=1e-6)
     assert rank == 260
     expected = scipy.linalg.polar(a.numpy())[0]
     moved = np.linalg.norm(scipy.linalg.polar(rounded.numpy())[0] - expected)
     assert np.linalg.norm(q.double().numpy() - expected) <= 2 * moved + 3e-6 * np.linalg.norm(expected)
+
+
+RANKS = {"steep": np.logspace(0, -12, 40), "a step": np.repeat([1.0, 1e-6], 20), "half": np.linspace(1, 0.1, 20)}
+
+
+@pytest.mark.parametrize("shape", [(40, 40), (40, 90), (90, 40)])
+@pytest.mark.parametrize("spectrum", RANKS)
+def test_rounds_need_no_decomposition_and_are_as_exact(shape, spectrum, monkeypatch):
+    """Whatever the spectrum, to what rounding leaves: 1e-16 of the largest singular value."""
+    rng, values = np.random.default_rng(3), RANKS[spectrum]
+    left, right = (np.linalg.qr(rng.standard_normal((size, len(values))))[0] for size in shape)
+    a = torch.from_numpy((left * values) @ right.T)
+    for module in (lapack, polar_module, spectral):
+        monkeypatch.setattr(module, "LARGE", 1)
+    monkeypatch.setattr(torch.linalg, "svd", None)
+    before = a.clone()
+    u, s, v = leading_singular_vectors(a, 40)
+    q, rank, norm, _ = polar(a)
+    assert torch.equal(a, before)
+    assert s.shape == (len(values),)
+    assert rank == len(values)
+    np.testing.assert_allclose(s, values, rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose((u * s) @ v.T, a, atol=1e-14)
+    np.testing.assert_allclose(u.T @ u, np.eye(len(values)), atol=1e-9)
+    np.testing.assert_allclose(v.T @ v, np.eye(len(values)), atol=1e-9)
+    np.testing.assert_allclose(q, left @ right.T, atol=max(1e-9, 1e-14 / values[-1]))
+    assert norm == pytest.approx(values.sum(), rel=1e-10)
+    again = leading_singular_vectors(a.clone(), 40, overwrite=True), polar(a.clone(), overwrite=True)
+    assert torch.equal(again[0].right, v)
+    assert torch.equal(again[1].factor, q)
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_where_a_residual_is_not_small_the_decomposition_is_computed(rounds, monkeypatch):
+    a = matrix(6, 9, [2.0, 1.0, 1e-5, 0.5e-5])
+    departures = iter([0.0] * (rounds - 1) + [1.0])
+    for module in (lapack, polar_module, spectral):
+        monkeypatch.setattr(module, "LARGE", 1)
+    monkeypatch.setattr(spectral, "departure", lambda factor: next(departures))
+    u, s, v = leading_singular_vectors(a, 5)
+    assert next(departures, None) is None
+    np.testing.assert_allclose(s, [2.0, 1.0, 1e-5, 0.5e-5], rtol=1e-9)
+    np.testing.assert_allclose((u * s) @ v.T, a, atol=1e-14)
+    np.testing.assert_allclose(u.T @ u, np.eye(4), atol=1e-9)
+
+
+def test_what_is_no_number_has_no_singular_vectors():
+    for function in (polar, lambda a: leading_singular_vectors(a, 2)):
+        with pytest.raises(torch.linalg.LinAlgError):
+            function(torch.full((5, 4), torch.nan).double())
 
 
 def test_float32_is_enough_where_models_have_no_more_and_matrices_are_large():
