@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from fusion_bench.errors import FusionBenchError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from fusion_bench.cases import Case
-    from fusion_bench.regression import Baseline, Verdict
+    from fusion_bench.regression import Baseline, Settings
     from fusion_bench.tracking.records import Record
 
 OK, REGRESSED, UNTESTABLE = 0, 1, 125  # 125 tells `git bisect run` to leave this commit out
@@ -131,6 +133,17 @@ def _now(record: Record) -> Baseline:
     return from_result({**record.result, "tags": dict(record.tags)}, date=record.started.date().isoformat())
 
 
+def _sources(record: Record) -> dict[str, dict[str, np.ndarray]]:
+    """Which examples share a source; where that is lost they are counted singly, and that is said."""
+    from fusion_bench.regression.baseline import MAIN, sources_of
+
+    try:
+        return {MAIN: record.clusters(), **sources_of(record.result)}
+    except FusionBenchError as error:
+        print(f"fusion_bench: examples are counted singly: {error.message}", file=sys.stderr)
+        return {}
+
+
 def _diff(folder: Path, records: Sequence[Record]) -> int:
     from fusion_bench.regression import judge, message, path_of, read_settings
     from fusion_bench.regression.baseline import read
@@ -142,7 +155,13 @@ def _diff(folder: Path, records: Sequence[Record]) -> int:
     status, as_before = OK, 0
     for record in with_one:
         try:
-            verdict = judge(read(path_of(folder, record.result["case"])), _now(record), settings, cases=len(with_one))
+            verdict = judge(
+                read(path_of(folder, record.result["case"])),
+                _now(record),
+                settings,
+                cases=len(with_one),
+                sources=_sources(record),
+            )
         except FusionBenchError as error:  # one that is damaged leaves the others to be compared
             print(f"fusion_bench: {error.message}", file=sys.stderr)
             status = REGRESSED
@@ -154,13 +173,17 @@ def _diff(folder: Path, records: Sequence[Record]) -> int:
             print(f"{verdict.case} is better:", *(f"  {f.task}: {f.text}" for f in verdict.findings), sep="\n")
         else:
             as_before += 1
+        for finding in verdict.findings:
+            if finding.kind == "unjudged" and not verdict.fails:
+                print(f"{verdict.case}: {finding.text}")
     print(f"{as_before} of {len(with_one)} as before")
     return status
 
 
 def _rewrite(folder: Path, records: Sequence[Record], because: str | None, *, named: bool) -> int:
-    from fusion_bench.regression import judge, path_of, read_settings
-    from fusion_bench.regression.baseline import read, rewrite
+    from fusion_bench.regression import path_of, read_settings
+    from fusion_bench.regression.baseline import read
+    from fusion_bench.regression.rewrite import rewrite
 
     for record in records:
         now, path = _now(record), path_of(folder, record.result["case"])
@@ -171,7 +194,7 @@ def _rewrite(folder: Path, records: Sequence[Record], because: str | None, *, na
         except FusionBenchError as error:
             old = None
             print(f"fusion_bench: {error.message}; it is made anew", file=sys.stderr)
-        costlier = because is not None and old is not None and _costs_more(judge(old, now, read_settings(folder)))
+        costlier = because is not None and old is not None and _costs_more(old, now, read_settings(folder))
         status = rewrite(folder, now, because=because, costlier=costlier)
         if status == "as before":
             print(f"{now.id}: as before, left as it is")
@@ -182,8 +205,10 @@ def _rewrite(folder: Path, records: Sequence[Record], because: str | None, *, na
     return OK
 
 
-def _costs_more(verdict: Verdict) -> bool:
-    return any(finding.kind == "costlier" for finding in verdict.findings)
+def _costs_more(old: Baseline, now: Baseline, settings: Settings) -> bool:
+    from fusion_bench.regression.findings import costlier
+
+    return bool(costlier(old, now, settings))
 
 
 def _check(folder: Path, options: argparse.Namespace) -> int:
@@ -206,6 +231,7 @@ def _run(baselines: Sequence[Baseline], folder: Path, options: argparse.Namespac
     from fusion_bench.cases import Session, run_case
     from fusion_bench.cli.display import display
     from fusion_bench.regression import from_result, judge, message, read_settings
+    from fusion_bench.regression.baseline import sources_of
 
     settings, failing = read_settings(folder), []
     own = {"config_dir": options.config_path, "plugins": options.plugin}
@@ -214,7 +240,8 @@ def _run(baselines: Sequence[Baseline], folder: Path, options: argparse.Namespac
             case = _case(baseline.case)
             with display(case.id, index, len(baselines)) as progress:
                 result = run_case(case, session, progress).to_dict()
-            verdict = judge(baseline, from_result(result, date=baseline.date), settings, cases=len(baselines))
+            now = from_result(result, date=baseline.date)
+            verdict = judge(baseline, now, settings, cases=len(baselines), sources=sources_of(result))
             bad = verdict.fails and not (options.ignore_costs and verdict.status == "costlier")
             print(message(verdict) if bad else f"{case.id}: {verdict.status}")
             failing.append(bad)

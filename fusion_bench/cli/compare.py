@@ -29,7 +29,7 @@ p-values corrected over the lines shown (Holm). Where A and B are several runs e
 
 def main(arguments: Sequence[str]) -> int:
     """Run ``fusion_bench compare``; returns the exit status."""
-    from fusion_bench.tracking.finding import HELP, find
+    from fusion_bench.tracking.finding import HELP, find, find_seeds
     from fusion_bench.tracking.location import locate_store
     from fusion_bench.tracking.records import read_records
 
@@ -50,13 +50,20 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(list(arguments))
     location = locate_store(options.tracking_uri)
     records, _ = read_records(location, experiments=options.experiment)
+    texts = (options.first, options.second)
+    seeds = [find_seeds(text, records) for text in texts]
     first, second = (
-        find(text, location, records, experiments=options.experiment) for text in (options.first, options.second)
+        found or find(text, location, records, experiments=options.experiment)
+        for text, found in zip(texts, seeds, strict=True)
     )
-    if len(first) == len(second) == 1:
+    if any(seeds) and all(found or len(side) == 1 for found, side in zip(seeds, (first, second), strict=True)):
+        compared = _with_seeds(first, second, clustered=not options.independent)
+        names = (_name(first), _name(second))
+        head = f"A  {_about(first)}\nB  {_about(second)}"
+    elif len(first) == len(second) == 1:
         compared = _two_runs(first[0], second[0], clustered=not options.independent)
-        names = (_name(first[0]), _name(second[0]))
-        head = f"A  {_about(first[0])}\nB  {_about(second[0])}"
+        names = (_name(first), _name(second))
+        head = f"A  {_about(first)}\nB  {_about(second)}"
     else:
         compared = _two_sets(first, second, clustered=not options.independent)
         names = ("A", "B")
@@ -69,7 +76,30 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _two_runs(first: Record, second: Record, *, clustered: bool) -> Comparison:
-    from fusion_bench.report.comparison import common_tasks, compare_runs
+    from fusion_bench.report.comparison import compare_runs
+
+    tasks, notes = _common(first, second)
+    a, b = first.correct(), second.correct()
+    clusters = _clusters((first, second), tasks, notes) if clustered else {}
+    return compare_runs({t: a[t] for t in tasks}, {t: b[t] for t in tasks}, clusters=clusters, notes=notes)
+
+
+def _with_seeds(first: Sequence[Record], second: Sequence[Record], *, clustered: bool) -> Comparison:
+    """Two methods, of which one or both ran with several seeds on the same examples."""
+    from fusion_bench.report.comparison import compare_seeds
+
+    tasks, notes = _common(first[0], second[0])
+    sides = []
+    for records in (first, second):
+        runs = [{task: found[task] for task in tasks} for found in (record.correct() for record in records)]
+        sides.append(runs if len(runs) > 1 else runs[0])
+    clusters = _clusters((*first, *second), tasks, notes) if clustered else {}
+    return compare_seeds(sides[0], sides[1], clusters=clusters, notes=notes)
+
+
+def _common(first: Record, second: Record) -> tuple[list[str], list[str]]:
+    """The tasks that two runs evaluated on the same examples, and notes on what a reader must know."""
+    from fusion_bench.report.comparison import common_tasks
 
     names = (f"{first.label} ({first.run_id[:8]})", f"{second.label} ({second.run_id[:8]})")
     if first.experiment != second.experiment and not set(first.data.items()) & set(second.data.items()):
@@ -80,21 +110,19 @@ def _two_runs(first: Record, second: Record, *, clustered: bool) -> Comparison:
     tasks, notes = common_tasks(first.data, second.data, names=names)
     if first.experiment != second.experiment:
         notes.append(f"the pools differ: {first.experiment} and {second.experiment}")
-    a, b = first.correct(), second.correct()
-    clusters = _clusters((first, second), tasks, notes) if clustered else {}
-    return compare_runs({t: a[t] for t in tasks}, {t: b[t] for t in tasks}, clusters=clusters, notes=notes)
+    return tasks, notes
 
 
 def _clusters(records: Sequence[Record], tasks: Sequence[str], notes: list[str]) -> dict[str, np.ndarray]:
-    """Which examples share a source: as the first run says whose predictions can be read."""
+    """Which examples share a source: as the first run says of which that can be read."""
     missing = []
     for record in records:
         try:
-            predictions = record.predictions()
+            found = record.clusters()
         except FusionBenchError as error:
             missing.append(error.message)
             continue
-        return {t: found for t in tasks if (found := predictions[t].cluster) is not None}
+        return {task: labels for task, labels in found.items() if task in tasks}
     notes.append(f"examples are counted singly: {missing[0]}")
     return {}
 
@@ -127,11 +155,16 @@ def _two_sets(first: Sequence[Record], second: Sequence[Record], *, clustered: b
     return compare_sets(pairs, clusters=clusters, notes=notes)
 
 
-def _name(record: Record) -> str:
-    return record.label if len(record.label) <= 18 else f"{record.label[:17]}…"
+def _name(records: Sequence[Record]) -> str:
+    name = records[0].label if len(records) == 1 else records[0].method
+    return name if len(name) <= 18 else f"{name[:17]}…"
 
 
-def _about(record: Record) -> str:
+def _about(records: Sequence[Record]) -> str:
+    record = records[0]
+    if len(records) > 1:
+        runs = ", ".join(each.run_id[:8] for each in records)
+        return f"{record.method}, mean of {len(records)} seeds  ({runs}, {record.experiment})"
     commit = f", commit {record.commit[:9]}" if record.commit else ""
     return f"{record.label}  ({record.run_id[:8]}, {record.experiment}, {record.started:%Y-%m-%d %H:%M} UTC{commit})"
 
@@ -146,7 +179,8 @@ def _print(compared: Comparison, head: str, names: tuple[str, str]) -> None:
     a, b = names if names[0] != names[1] else ("A", "B")
     counted = any(line.gained is not None for line in compared.lines)
     table = Table(box=None, pad_edge=False)
-    table.add_column("task" if counted else "case", overflow="fold")
+    of_tasks = any(line.name == "mean" for line in compared.lines)
+    table.add_column("task" if of_tasks else "case", overflow="fold")
     for title in (a, b, "A − B"):
         table.add_column(escape(title), justify="right", no_wrap=True)
     table.add_column("95 %", no_wrap=True)
@@ -162,6 +196,9 @@ def _print(compared: Comparison, head: str, names: tuple[str, str]) -> None:
     if compared.detectable is not None:
         least = f"{100 * compared.detectable:.2f} points of the mean"
         console.print(f"{compared.examples:,} examples; a difference of {least} would be found 8 times in 10")
+    if compared.seed_deviations is not None:
+        spread = " and ".join(f"{100 * deviation:.2f}" for deviation in compared.seed_deviations)
+        console.print(f"seeds and examples are both a sample; the means spread from seed to seed by {spread} (A and B)")
     if compared.clustered:
         console.print(f"examples that share a source are counted together in: {', '.join(compared.clustered)}")
     for note in compared.notes:

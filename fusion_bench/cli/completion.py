@@ -6,7 +6,7 @@ from fusion_bench import registry
 from fusion_bench.cli.parser import COMMANDS
 
 OPTIONS = (
-    "--cfg --completion --config-name --config-path --device --help --multirun --plugin --report --resume "
+    "--cfg --completion --config-name --config-path --device --help --multirun --plugin --precision --report --resume "
     "--save-models --seed --tracking-uri --version"
 ).split()
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 OK, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
+_LEFT = {"merge": "nothing is left behind", "pools": "what was fetched is kept, and the rest goes on from there"}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status.
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"fusion_bench: {error}", file=sys.stderr)
         return MISUSED
     except KeyboardInterrupt:
-        left = "nothing is left behind" if given[:1] == ["merge"] else "if a run was under way it is marked KILLED"
+        left = _LEFT.get(given[0] if given else "", "if a run was under way it is marked KILLED")
         print(f"fusion_bench: interrupted; {left}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # who reads our output, head for one, has had enough
@@ -121,6 +123,7 @@ def _run_cases(cases: list[Case], options: argparse.Namespace, given: list[str])
         tracking_uri=options.tracking_uri,
         save_models=options.save_models,
         resume=options.resume,
+        precision=options.precision,
         source=f"fusion_bench {shlex.join(given)}",
     ) as session:
         if session.store is not None:

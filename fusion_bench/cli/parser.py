@@ -13,6 +13,7 @@ COMMANDS = {
     "compare": "fusion_bench.cli.compare",
     "list": "fusion_bench.cli.listing",
     "merge": "fusion_bench.cli.merge",
+    "pools": "fusion_bench.cli.pools",
     "report": "fusion_bench.cli.report",
     "ui": "fusion_bench.cli.ui",
     "zoo": "fusion_bench.zoo.cli",
@@ -29,6 +30,7 @@ Fuse the models of a pool with one algorithm, evaluate the result on every task,
   fusion_bench compare ties slerp                                     two of them, with intervals and tests
   fusion_bench report                                                 all of them, as one HTML page
   fusion_bench baseline show                                          what `pytest bench --baseline` holds cases against
+  fusion_bench pools list                                             the pools: sizes, licences, what is here
   fusion_bench ui                                                     the runs, in MLflow's pages
   fusion_bench zoo build clip_mini                                    rebuild the embedded pool from its sources
 """
@@ -55,6 +57,12 @@ def build_parser(config_dir: Path | None = None) -> argparse.ArgumentParser:
         "--plugin", action="append", default=[], metavar="MODULE", help="module or .py file with your own classes"
     )
     parser.add_argument("--device", help="cpu (default), cuda, cuda:1, …")
+    parser.add_argument(
+        "--precision",
+        choices=["auto", "float32", "bfloat16"],
+        default="auto",
+        help="of evaluation (default: bfloat16 on CUDA, float32 elsewhere)",
+    )
     parser.add_argument("--seed", type=int, help="seed of methods that are random (default: their YAML's, 0)")
     parser.add_argument("--resume", action="store_true", help="reuse a finished run with the same fingerprint")
     parser.add_argument(

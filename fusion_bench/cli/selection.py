@@ -101,7 +101,7 @@ def check_words(words: list[str]) -> None:
         >>> check_words(["zo"])
         Traceback (most recent call last):
         fusion_bench.errors.FusionBenchError: unknown command 'zo' where options are written OPTION=VALUE
-          hint: did you mean 'zoo'? There are: baseline, compare, list, merge, report, ui, zoo
+          hint: did you mean 'zoo'? There are: baseline, compare, list, merge, pools, report, ui, zoo
     """
     for word in words:
         if "=" not in word.lstrip("~"):

@@ -11,7 +11,6 @@ from typing import Literal, TypeAlias, get_args
 from fusion_bench.datasets.manifest import file_sha256
 from fusion_bench.errors import unknown_name
 from fusion_bench.progress import Progress, silent
-from fusion_bench.weights.parallel import map_in_threads
 
 Digest: TypeAlias = Literal["blake3", "sha256"]
 """BLAKE3 (``b3sum`` prints it) takes a fifth of the time; SHA-256 is what model hubs show of a file."""
@@ -44,6 +43,7 @@ def digests(
     """The digests of some files, in hexadecimal digits; of none where no kind is wanted."""
     if kind is None:
         return {}
+    from fusion_bench.weights.parallel import map_in_threads  # numba and torch, which a manifest does not need
 
     def tick(done: int) -> None:
         progress("hash files", done, len(files))

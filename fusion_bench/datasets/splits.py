@@ -155,37 +155,39 @@ def decode(split: Split, transform: Callable[[Any], np.ndarray], out: np.ndarray
 
 
 def _from_parquet(path: Path) -> Dataset:
-    import pyarrow.parquet as pq
-    from datasets import Dataset
-
     if not path.is_file():
         there = sorted(p.stem for p in path.parent.glob("*.parquet"))
         raise FusionBenchError(f"no split file {path}", hint=f"the folder has: {', '.join(there) or 'none'}")
+    return _read([path], str(path))
+
+
+def _read(files: Sequence[Path], where: str) -> Dataset:
+    import pyarrow.parquet as pq
+    from datasets import Dataset, concatenate_datasets
+
     try:
         # read here rather than through load_dataset, which would copy every file into a cache of its own
-        return Dataset(pq.read_table(path))
+        parts = [Dataset(pq.read_table(file)) for file in files]
     except (OSError, ValueError) as error:
-        raise FusionBenchError(f"cannot read {path}: {error}", hint="it is truncated or no Parquet file") from error
+        raise FusionBenchError(f"cannot read {where}: {error}", hint="it is truncated or no Parquet file") from error
+    return parts[0] if len(parts) == 1 else concatenate_datasets(parts)
 
 
 def _from_hub(name: str, split: str, subset: str | None, revision: str | None) -> Dataset:
-    from datasets import load_dataset
-
     from fusion_bench.hub import Source, local, missing
+    from fusion_bench.hub.files import of_split
 
     source = Source(name, revision, kind="dataset", subset=subset)
     folder = local(source)
-    place, at = (name, revision) if folder is None else (str(folder), None)
-    try:
-        return load_dataset(place, subset, split=split, revision=at)
-    except Exception as error:  # the libraries raise many kinds; each of them means "not here", or "not of this name"
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        if folder is not None:
-            raise FusionBenchError(f"cannot open {name} ({split}) in {folder}: {reason}") from error
+    if folder is None:
         raise FusionBenchError(
-            f"data set {source.label} ({split}) is not here: {missing(source)}; nor can it be fetched: {reason}",
+            f"data set {source.label} ({split}) is not here: {missing(source)}",
             hint="fusion_bench pools fetch, with the task pool's name, on a machine with network",
-        ) from error
+        )
+    files = of_split(folder, split, subset)
+    if not files:
+        raise FusionBenchError(f"data set {source.label} has no split {split!r}", hint=f"it lies in {folder}")
+    return _read(files, str(folder))
 
 
 def stored_sums(source: str, *, subset: str | None = None, revision: str | None = None) -> list[str] | None:

@@ -1,13 +1,18 @@
-"""A case whose need is absent here is skipped, and says why and what would help."""
+"""A case whose need, or whose pool, is absent here is skipped, and says why and what would help."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fusion_bench.pytest_plugin import options as command_line
 from fusion_bench.pytest_plugin.parametrize import case_of
+
+if TYPE_CHECKING:
+    from fusion_bench.cases import Case
 
 
 def plugin(config: pytest.Config) -> object:
@@ -18,12 +23,18 @@ def plugin(config: pytest.Config) -> object:
 class _Needs:
     def __init__(self) -> None:
         self._missing: dict[str, str | None] = {}
+        self._absent: dict[tuple[str, str, tuple[str, ...]], str | None] = {}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         case = case_of(item)
         if case is None:
             return
+        pools = (case.modelpool, case.taskpool, case.overrides)
+        if pools not in self._absent:
+            self._absent[pools] = absent(case, command_line.read(item.config).config_dir)
+        if (without := self._absent[pools]) is not None:
+            pytest.skip(without)
         for need in case.needs:
             if need not in self._missing:
                 self._missing[need] = missing(need)
@@ -41,6 +52,49 @@ class _Needs:
         return report
 
 
+def absent(case: Case, config_dir: Path | None) -> str | None:
+    """Which models and data sets of the hub a case would need that are not here; None where all are.
+
+    What else is wrong with a pool's YAML is told by the case itself.
+    """
+    from fusion_bench.errors import FusionBenchError
+    from fusion_bench.hub import local, missing, read_pool
+
+    pools, others, lacks = [], [], []
+    for group, name in (("modelpool", case.modelpool), ("taskpool", case.taskpool)):
+        try:
+            written = read_pool(group, name, config_dir=config_dir)
+            known = [word for word in case.overrides if _field(word, group) in written.config]
+            pool = read_pool(group, name, config_dir=config_dir, overrides=known)
+        except FusionBenchError:
+            continue
+        for source in pool.sources.values():
+            if source.place == "hub" and local(source) is None:
+                lacks.append(f"{source.label}: {missing(source)}")
+                if source in written.sources.values():
+                    pools.append(name)
+                else:
+                    others.append(f"hf download {source.id}")
+    if not lacks:
+        return None
+    folder = "" if config_dir is None else f" --config-path {_near(config_dir)}"
+    fetched = [f"fusion_bench pools fetch {' '.join(dict.fromkeys(pools))}{folder}"] if pools else []
+    more = f"; {len(lacks) - 1} more" if len(lacks) > 1 else ""
+    return f"fetch first: {' && '.join([*fetched, *others])} ({lacks[0]}{more})"
+
+
+def _field(override: str, group: str) -> str:
+    """The field of a group that an override is about; "" where it is about another group."""
+    of, _, field = override.lstrip("+~").partition("=")[0].partition(".")
+    return field.partition(".")[0] if of == group else ""
+
+
+def _near(folder: Path) -> Path:
+    """The path from here, where that is a part of it."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+
+
 def missing(need: str) -> str | None:
     """Why a need is not met on this machine; None where it is met, or is nothing a machine could lack."""
     check = _CHECKS.get(need)
@@ -55,24 +109,6 @@ def _no_gpu() -> str | None:
     return "needs a GPU, and torch sees none here (leave these out with -m 'not gpu')"
 
 
-def _no_network() -> str | None:
-    import os
-    import socket
-
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
-        return None  # the user says the files are in the cache; a missing one is then reported by name
-    host = os.environ.get("HF_ENDPOINT", "https://huggingface.co").split("://")[-1].split("/")[0]
-    name, _, port = host.partition(":")
-    try:
-        socket.create_connection((name, int(port or 443)), timeout=3).close()
-    except OSError as error:
-        return (
-            f"needs {host}, which does not answer here ({error}); fetch once where it does, "
-            "then run with HF_HUB_OFFLINE=1"
-        )
-    return None
-
-
 def _no_corruptions() -> str | None:
     from fusion_bench.datasets.corruption import unavailable
 
@@ -81,6 +117,5 @@ def _no_corruptions() -> str | None:
 
 _CHECKS: dict[str, Callable[[], str | None]] = {
     "gpu": _no_gpu,
-    "network": _no_network,
     "robustness": _no_corruptions,
 }

@@ -12,12 +12,22 @@ import numpy as np
 import pytest
 
 from fusion_bench.cli import main
+from fusion_bench.metrics.seeds import seeded_difference, seeded_mean
 from fusion_bench.tracking import Store, locate_store
 from tests.helpers.results import make_result, right
 from tests.helpers.stored_runs import store_run
 from tests.tracking.conftest import empty_database  # noqa: F401 - a fixture
 
 BETTER = {"a": right(400, 0.9), "b": right(300, 0.5)}
+
+
+SOURCES = {"a": np.arange(400) // 8}
+OLD: dict = {"clusters": SOURCES, "session": "dare 3"}
+
+
+def drawn(seed: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {task: np.arange(n) / n + 0.05 * rng.standard_normal(n) < 0.7 for task, n in (("a", 400), ("b", 300))}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +43,10 @@ def uri(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> str: 
         (make_result(label="other", data={"a": "x", "b": "d"}), {}),
         (make_result(label="alien", data={"a": "x", "b": "x"}), {}),
         (make_result(label="[red]<b>'é\""), {}),
+        ({key: v for key, v in make_result(drawn(3), label="dare", seed=3).items() if key != "clusters"}, OLD),
+        *((make_result(drawn(seed), label="dare", seed=seed), {"session": f"dare {seed}"}) for seed in range(3)),
     ]
+    runs[-4][0]["seedless"] = "other code"
     for number, (result, options) in enumerate(runs):
         store_run(store, result, folder / str(number), **options)
     return store.location.uri
@@ -116,14 +129,55 @@ def test_listing(typed) -> None:
     _, out, _ = typed("list")
     assert out.splitlines()[0].strip() == "p/t"
     assert "[red]<b>'é\"" in out
-    assert len(out.splitlines()) == 2 + 5
+    assert len(out.splitlines()) == 2 + 7  # three of dare's seeds are one line
     _, out, _ = typed("list", "--all", "--limit", "6")
     assert len(out.splitlines()) == 2 + 6
     _, out, _ = typed("list", "ties", "--all")
     assert len(out.splitlines()) == 2 + 2
     assert typed("list", "--limit", "-3")[0] == 2
     _, out, _ = typed("list", "sessions")
-    assert {line.split()[0] for line in out.splitlines()[1:]} == {"old", "new", "s1"}
+    assert {"old", "new", "s1"} < {line.split()[0] for line in out.splitlines()[1:]}
+
+
+def test_seeds_of_a_method_are_one_line_and_its_runs_one_by_one_when_asked(typed) -> None:
+    _, out, _ = typed("list", "dare")
+    expected = seeded_mean([drawn(seed) for seed in range(3)])
+    (line,) = out.splitlines()[2:]
+    assert line.split()[:5] == ["3", "seeds", "dare", f"{100 * expected.mean:.1f}", span(expected)]
+    _, out, _ = typed("list", "dare", "--all")
+    assert sum("dare[seed=" in line for line in out.splitlines()) == 4
+
+
+def span(found) -> str:
+    return f"{100 * found.low:.1f}–{100 * found.high:.1f}"
+
+
+def test_a_method_with_seeds_against_another(typed) -> None:
+    status, out, _ = typed("compare", "dare", "slerp")
+    assert status == 0
+    slerp = {"a": right(400, 0.75), "b": right(300, 0.5)}
+    expected = seeded_difference([drawn(seed) for seed in range(3)], slerp)
+    mean = next(line for line in out.splitlines() if line.startswith("mean "))
+    low, high = (f"{100 * end:+.2f}" for end in (expected.low, expected.high))
+    assert mean.split()[3:7] == [f"{100 * expected.difference:+.2f}", low, "to", high]
+    assert out.splitlines()[0].startswith("A  dare, mean of 3 seeds  (")
+    assert f"by {100 * expected.seed_deviations[0]:.2f} and 0.00" in out
+    _, out, _ = typed("compare", "dare", "slerp", "--json")
+    lines = {line["name"]: line for line in json.loads(out)["lines"]}
+    assert lines["mean"]["p_value"] >= expected.p_value
+    one = seeded_difference([{"a": drawn(seed)["a"]} for seed in range(3)], {"a": slerp["a"]})
+    assert (lines["a"]["low"], lines["a"]["high"]) == (one.low, one.high)
+
+
+def test_one_seed_against_another_is_a_pair_of_runs(typed) -> None:
+    _, out, _ = typed("compare", "dare[seed=0]", "dare[seed=1]")
+    assert out.splitlines()[0].startswith("A  dare[seed=0]  (")
+    assert "only A / B" in out
+
+
+def test_sources_are_read_from_predictions_where_an_older_report_has_none(typed) -> None:
+    _, out, _ = typed("compare", "dare[seed=3]", "dare[seed=1]")
+    assert "counted together in: a" in out
 
 
 def test_baselines_from_runs(typed, tmp_path: Path) -> None:

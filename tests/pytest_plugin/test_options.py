@@ -35,7 +35,7 @@ def test_options_of_the_command_line_are_read(project):
         *("--algorithm", "ties,slerp", "--algorithm", "iso_*", "--modelpool", "p", "--taskpool", "t"),
         *("--override", "algorithm.scaling=0.2,0.4", "--override", "algorithm.density=0.1", "--device", "cuda"),
         *("--seed", "3", "--resume", "--save-models", "best", "--tracking-uri", "sqlite:///x.db"),
-        *("--fb-config-path", "conf", "--plugin", "mine"),
+        *("--fb-config-path", "conf", "--plugin", "mine", "--precision", "bfloat16"),
     )
     assert read(config) == Options(
         algorithms=("ties", "slerp", "iso_*"),
@@ -43,6 +43,7 @@ def test_options_of_the_command_line_are_read(project):
         taskpools=("t",),
         overrides=("algorithm.scaling=0.2,0.4", "algorithm.density=0.1"),
         device="cuda",
+        precision="bfloat16",
         seed=3,
         resume=True,
         save_models="best",

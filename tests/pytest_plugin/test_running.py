@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch  # noqa: F401 - the check for a GPU imports it, and what an inner session imports first, pytester unloads
 
-from tests.pytest_plugin.conftest import QUICK, run, run_apart
+from tests.pytest_plugin.conftest import QUICK, run, run_apart, write_yaml
 
 
 @pytest.fixture
@@ -167,3 +167,23 @@ def wait_for(path, process, seconds: float = 30) -> None:
     while not path.exists() and time.monotonic() < end and process.poll() is None:
         time.sleep(0.05)
     assert path.exists(), process.stdout.read() if process.stdout and process.poll() is not None else "did not start"
+
+
+def test_a_case_whose_pool_is_not_here_says_what_fetches_it(running, log, tmp_path, monkeypatch):
+    far = "type: hf_clip\nbase: you/base\nexperts: {{mnist: you/{}}}\ntaskpools: [toy_tasks]\nneeds: [network]\n"
+    write_yaml(running, "modelpool", "far", far.format("expert"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "empty"))
+    monkeypatch.setenv("FUSION_BENCH_MODELS", str(tmp_path))
+    names = ("--algorithm", "zz_ties", "--modelpool", "far,toy_one", "-rs")
+    result = run(running, *names)
+    result.assert_outcomes(passed=1, skipped=1)
+    command = "fusion_bench pools fetch far --config-path conf"
+    assert f"fetch first: {command} (you/base: it is not in the cache; 1 more)" in "".join(result.outlines)
+    for name in ("base", "expert"):
+        (tmp_path / "you" / name).mkdir(parents=True)
+        (tmp_path / "you" / name / "model.safetensors").touch()
+    run(running, *names).assert_outcomes(passed=2)
+    result = run(running, *names, "--override", "modelpool.base=you/other")
+    result.assert_outcomes(passed=1, skipped=1)
+    assert "fetch first: hf download you/other (you/other: it is not in the cache)" in "".join(result.outlines)
+    assert len(log()) == 4
