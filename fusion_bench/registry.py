@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from fusion_bench.errors import FusionBenchError, nearest, unknown_name
+from fusion_bench.errors import FusionBenchError, unknown_name
+from fusion_bench.validation import instantiate
 
 if TYPE_CHECKING:
     from fusion_bench.algorithms.base import Algorithm
@@ -27,14 +28,22 @@ if TYPE_CHECKING:
 GROUPS = ("algorithm", "modelpool", "taskpool")
 
 #: Keys of a YAML file that describe it and are no fields of the object it builds.
-DESCRIPTION = frozenset({"type", "kind", "needs", "provides", "default", "taskpools", "search", "without"})
+DESCRIPTION = frozenset(
+    "type about kind needs provides default taskpools search without published licence bytes".split()
+)
 
 _HOMES = {
     "algorithm": ("fusion_bench.algorithms", "Algorithm"),
     "modelpool": ("fusion_bench.modelpools", "ModelPool"),
     "taskpool": ("fusion_bench.taskpools", "TaskPool"),
 }
-_NO_TYPES = frozenset({"base", "evaluate", "matrices", "options", "view"})  # files of the groups that define none
+# files of the groups that define none
+_NO_TYPES = frozenset(
+    """
+    ahead architecture base classifier evaluate hub_models matrices options processor
+    steps text_models view zero_shot
+    """.split()
+)
 _BUILT_IN = Path(__file__).parent / "config"
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same language; ten times faster where libyaml is built in
 
@@ -167,43 +176,6 @@ def build(
             hint=f"write kind: {cls.kind}",  # type: ignore[attr-defined]
         )
     return instantiate(cls, fields, where=where)
-
-
-def instantiate(cls: type, fields: Mapping[str, Any], *, where: str) -> Any:
-    """``cls(**fields)`` with pydantic's complaints as one `FusionBenchError`."""
-    from pydantic import ValidationError
-
-    _check_decorated(cls)
-    known = [name for name in inspect.signature(cls).parameters if name != "self"]
-    for name in fields:
-        if name not in known:
-            near = nearest(name, known)
-            meant = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-            raise FusionBenchError(
-                f"{where} has no option {name!r}", hint=f"{meant}It has: {', '.join(known) or 'no options'}"
-            )
-    try:
-        return cls(**fields)
-    except ValidationError as error:
-        lines = []
-        for problem in error.errors():
-            field = ".".join(str(part) for part in problem["loc"]) or "?"
-            message = problem["msg"].removeprefix("Value error, ")
-            value = "" if problem["type"] == "missing" else f" (given: {problem.get('input')!r})"
-            lines.append(f"{field}: {message}{value}")
-        raise FusionBenchError(f"{where}: {'; '.join(lines)}", hint=f"its options are {', '.join(known)}") from error
-
-
-def _check_decorated(cls: type) -> None:
-    """Refuse an algorithm whose options nobody would check: it has fields, and pydantic has not seen them."""
-    from pydantic.dataclasses import is_pydantic_dataclass
-
-    fields = [name for name, hint in inspect.get_annotations(cls).items() if "ClassVar" not in str(hint)]
-    if fields and any(is_pydantic_dataclass(base) for base in cls.__mro__[1:]) and not is_pydantic_dataclass(cls):
-        raise FusionBenchError(
-            f"{cls.__module__}.{cls.__qualname__} has the options {', '.join(fields)} and is no pydantic dataclass",
-            hint="put @dataclass(frozen=True, kw_only=True) before it, from pydantic.dataclasses import dataclass",
-        )
 
 
 def load_algorithm(source: str | Path | Mapping[str, Any], **overrides: Any) -> Algorithm:

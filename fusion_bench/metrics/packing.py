@@ -1,4 +1,4 @@
-"""Which examples a run got right, small enough to lie in a text file: one bit an example, packed and compressed."""
+"""Facts about examples, small enough to lie in a text file: which were right, a bit each, and which share a source."""
 
 from __future__ import annotations
 
@@ -39,3 +39,45 @@ def unpack(text: str, n: int) -> np.ndarray:
     if len(raw) != -(-n // 8):
         raise FusionBenchError(f"packed outcomes hold {8 * len(raw)} bits where {n} examples are said to be")
     return np.unpackbits(np.frombuffer(raw, dtype=np.uint8), count=n).astype(bool)
+
+
+def pack_sources(labels: ArrayLike) -> str:
+    """Which examples come from one source, as text: the sources numbered by their first example, deflated, base64.
+
+    Args:
+        labels: ``(n,)`` strings or integers, one an example; the same label means the same source.
+
+    Example:
+        >>> unpack_sources(pack_sources(["lato", "arimo", "lato"]), 3).tolist()
+        [0, 1, 0]
+    """
+    array = np.asarray(labels)
+    _, first, codes = np.unique(array.astype(str), return_index=True, return_inverse=True)
+    places = np.argsort(np.argsort(first))[codes.reshape(-1)]
+    return base64.b64encode(zlib.compress(places.astype("<u4").tobytes(), 9)).decode("ascii")
+
+
+def unpack_sources(text: str, n: int) -> np.ndarray:
+    """What `pack_sources` packed: the number of its source for each example, int64 ``(n,)``.
+
+    Raises:
+        FusionBenchError: text that is damaged, or of another length.
+    """
+    try:
+        raw = zlib.decompress(base64.b64decode(text.encode("ascii"), validate=True))
+    except (binascii.Error, zlib.error, UnicodeEncodeError) as error:
+        raise FusionBenchError(f"packed sources are damaged: {error}") from error
+    if len(raw) != 4 * n:
+        raise FusionBenchError(f"packed sources are of {len(raw) // 4} examples where {n} are said to be")
+    return np.frombuffer(raw, dtype="<u4").astype(np.int64)
+
+
+def are_shared(labels: ArrayLike) -> bool:
+    """Whether any two examples come from one source, and not all from the same: only then do sources tell anything.
+
+    Example:
+        >>> are_shared(["a", "b", "a"]), are_shared(["a", "b", "c"]), are_shared(["a", "a"])
+        (True, False, False)
+    """
+    array = np.asarray(labels)
+    return 1 < len(np.unique(array.astype(str))) < len(array)

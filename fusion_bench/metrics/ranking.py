@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,10 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.metrics.groups import indistinguishable_groups, letters
 from fusion_bench.metrics.multiplicity import holm_array
 from fusion_bench.metrics.outcomes import Grouping, check_level, groupings, same_tasks, sizes_of, task_arrays
+from fusion_bench.metrics.seeds import seeded_difference
 from fusion_bench.metrics.variance import Layout, clustered, pooled_degrees, tail
+
+Outcomes = Mapping[str, ArrayLike]
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Ranking:
 
 
 def rank_runs(
-    runs: Mapping[str, Mapping[str, ArrayLike]],
+    runs: Mapping[str, Outcomes | Sequence[Outcomes]],
     *,
     alpha: float = 0.05,
     clusters: Mapping[str, ArrayLike] | None = None,
@@ -51,12 +55,14 @@ def rank_runs(
     looking sure. Against the normal law, or Student's t where there are clusters; Holm's correction over the R(R−1)/2
     pairs. So with probability 1 − alpha at least, no pair is separated that is equal, and all ``rank_ranges`` contain
     the true ranks. (`paired_difference` of one pair takes the exact law; the two agree where examples are many.)
+    Methods with several seeds are compared by `seeds.seeded_difference`: seeds and examples are both a sample.
 
     Source: rank ranges from pairwise tests: Al Mohamad, van Zwet, Goeman 2022, "Simultaneous confidence intervals for
     ranks with application to ranking institutions".
 
     Args:
-        runs: per run and task a bool or 0/1 array with one entry an example; the same examples in all runs.
+        runs: per run and task a bool or 0/1 array with one entry an example; the same examples in all runs. Of a method
+            with chance in it a list of such runs, one a seed, two or more.
         alpha: probability of any false separation.
         clusters: per task one label an example; tasks left out have independent examples.
 
@@ -69,7 +75,7 @@ def rank_runs(
     check_level(alpha)
     if not runs:
         raise FusionBenchError("no runs to rank", hint="give two or more")
-    arrays = {name: task_arrays(outcomes, run=name) for name, outcomes in runs.items()}
+    arrays = {name: _mean_over_seeds(given, name) for name, given in runs.items()}
     tasks = same_tasks(arrays.items())
     groups = groupings(clusters, sizes_of(next(iter(arrays.values()))))
     means = {
@@ -79,7 +85,12 @@ def rank_runs(
     }
     names = tuple(sorted(means, key=lambda name: (-means[name], name)))
     stacked = ((np.stack([arrays[name][task] for name in names]), groups[task]) for task in tasks)
-    p_values = _corrected(pair_p_values(stacked, len(tasks)))
+    found_p = pair_p_values(stacked, len(tasks))
+    seeded = {i for i, name in enumerate(names) if not isinstance(runs[name], Mapping)}
+    for i, k in itertools.combinations(range(len(names)), 2):
+        if i in seeded or k in seeded:
+            found_p[i, k] = found_p[k, i] = seeded_difference(runs[names[i]], runs[names[k]], clusters=clusters).p_value
+    p_values = _corrected(found_p)
     centre = np.array([means[name] for name in names])
     higher = centre[:, None] > centre[None, :]
     different = p_values <= alpha
@@ -97,6 +108,15 @@ def rank_runs(
         rank_ranges={name: (1 + int(worse[i]), len(names) - int(better[i])) for i, name in enumerate(names)},
         alpha=alpha,
     )
+
+
+def _mean_over_seeds(given: Outcomes | Sequence[Outcomes], name: str) -> dict[str, np.ndarray]:
+    """Per task the share of seeds that are right, example by example: 0 or 1 of a single run."""
+    if isinstance(given, Mapping):
+        return task_arrays(given, run=name)
+    seeds = [task_arrays(outcomes, run=f"a seed of {name}") for outcomes in given]
+    tasks = same_tasks((f"seed {number + 1} of {name}", found) for number, found in enumerate(seeds))
+    return {task: np.mean([found[task] for found in seeds], axis=0) for task in tasks}
 
 
 def pair_p_values(stacked: Any, tasks: int) -> np.ndarray:

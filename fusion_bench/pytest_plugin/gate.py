@@ -171,7 +171,7 @@ def update(folder: Path, result: CaseResult, again: Again) -> Verdict:
     Fusing is timed once more for it: the first case of a process pays for what it loads and compiles.
     """
     from fusion_bench.regression import Verdict, from_result
-    from fusion_bench.regression.baseline import rewrite
+    from fusion_bench.regression.rewrite import rewrite
 
     content, costs = result.to_dict(), again(result)
     content["metrics"] |= {name: min(value, content["metrics"][name]) for name, value in costs.items()}
@@ -180,7 +180,7 @@ def update(folder: Path, result: CaseResult, again: Again) -> Verdict:
 
 def _judged(folder: Path, cases: list[Case], result: CaseResult, again: Again) -> Verdict:
     from fusion_bench.regression import Verdict, from_result, judge, path_of, read_settings
-    from fusion_bench.regression.baseline import read
+    from fusion_bench.regression.baseline import read, sources_of
 
     content = result.to_dict()
     path = path_of(folder, result.case)
@@ -188,14 +188,15 @@ def _judged(folder: Path, cases: list[Case], result: CaseResult, again: Again) -
         return Verdict(result.case["id"], "new")
     settings, baseline = read_settings(folder), read(path)
     together = sum(path_of(folder, _described(case)).is_file() for case in cases)
-    verdict = judge(baseline, from_result(content, date=today()), settings, cases=max(1, together))
+    options: dict[str, Any] = {"cases": max(1, together), "sources": sources_of(content)}
+    verdict = judge(baseline, from_result(content, date=today()), settings, **options)
     for _ in range(_AGAIN):
         if not any(finding.kind == "costlier" for finding in verdict.findings):
             break
         costs = again(result)
         better = {name: min(value, content["metrics"][name]) for name, value in costs.items()}
         content = {**content, "metrics": {**content["metrics"], **better}}
-        verdict = judge(baseline, from_result(content, date=today()), settings, cases=max(1, together))
+        verdict = judge(baseline, from_result(content, date=today()), settings, **options)
     return verdict
 
 

@@ -7,10 +7,8 @@ line a task, and where all of it comes from (data, configuration, commit, versio
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,9 +18,12 @@ from typing import Any
 import numpy as np
 
 from fusion_bench.errors import FusionBenchError, unknown_name
-from fusion_bench.metrics.packing import unpack
+from fusion_bench.files import write_whole
+from fusion_bench.metrics.packing import unpack, unpack_sources
 
-SCHEMA = 1
+SCHEMA = 2  # 1 had no trials and did not name the user's own code
+SCHEMAS = (1, SCHEMA)  # those that this version reads
+MAIN = ""  # how a case's main trial is called among its trials
 _DIGITS = 6
 
 
@@ -38,6 +39,8 @@ class Baseline:
             ``reference_outcomes`` which examples those had right.
         data: digest of the examples, by task.
         costs: ``fusion_ratio`` (to the calibration kernel), ``fusion_seconds``, ``fusion_memory_mb``.
+        trials: of a protocol, by name: ``outcomes`` as above, and ``data`` where it is not that of the main trial.
+        plugins: the user's own code that it ran, by module.
         accepted: who said, when, why, that a change is right: date, commit, because, mean before.
     """
 
@@ -56,6 +59,8 @@ class Baseline:
     versions: dict[str, str]
     machine: str
     date: str
+    trials: dict[str, dict[str, Any]] = field(default_factory=dict)
+    plugins: dict[str, str] = field(default_factory=dict)
     accepted: list[dict[str, Any]] = field(default_factory=list)
     schema: int = SCHEMA
 
@@ -71,11 +76,53 @@ class Baseline:
 
     def correct(self, task: str) -> np.ndarray:
         """Which examples of a task were right, bool ``(n,)``."""
-        outcome = self.outcomes[task]
-        try:
-            return unpack(outcome["correct"], outcome["n"])
-        except FusionBenchError as error:
-            raise FusionBenchError(f"baseline of {self.id}, task {task}: {error.message}") from error
+        return correct_of(self.outcomes[task], f"baseline of {self.id}, task {task}")
+
+    def outcomes_of(self, trial: str) -> dict[str, dict[str, Any]]:
+        """By task; of the main trial where it is named `MAIN`."""
+        found: dict[str, dict[str, Any]] = self.trials[trial]["outcomes"] if trial != MAIN else self.outcomes
+        return found
+
+    def data_of(self, trial: str, task: str) -> str | None:
+        """The digest of the examples that a trial was evaluated on; None where it is not known."""
+        own: str | None = self.trials.get(trial, {}).get("data", {}).get(task)
+        return own or self.data.get(task)
+
+
+def correct_of(outcome: Mapping[str, Any], where: str) -> np.ndarray:
+    """Which examples of an outcome were right, bool ``(n,)``."""
+    try:
+        return unpack(outcome["correct"], outcome["n"])
+    except FusionBenchError as error:
+        raise FusionBenchError(f"{where}: {error.message}") from error
+
+
+def sources_of(result: Mapping[str, Any]) -> dict[str, dict[str, np.ndarray]]:
+    """Which source each example of a result comes from, by trial and task, where some share one.
+
+    No baseline holds them: its examples are those of the result, or are not compared.
+
+    Example:
+        >>> from fusion_bench.metrics.packing import pack_sources
+        >>> sources_of({"outcomes": {"t": {"n": 3}}, "clusters": {"t": pack_sources(["a", "b", "a"])}})
+        {'': {'t': array([0, 1, 0])}}
+    """
+    found = {MAIN: result, **{trial["name"]: trial for trial in result.get("trials", ()) if "outcomes" in trial}}
+    return {
+        name: {task: unpack_sources(text, of["outcomes"][task]["n"]) for task, text in of["clusters"].items()}
+        for name, of in found.items()
+        if of.get("clusters")
+    }
+
+
+def _trials(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The trials beside the main one, without what they share with it."""
+    found = {}
+    for trial in result.get("trials", ()):
+        if "outcomes" in trial:
+            own = {task: mark for task, mark in trial["data"].items() if mark != result["data"].get(task)}
+            found[trial["name"]] = {"outcomes": trial["outcomes"], **({"data": own} if own else {})}
+    return found
 
 
 def from_result(result: Mapping[str, Any], *, date: str, accepted: list[dict[str, Any]] | None = None) -> Baseline:
@@ -114,6 +161,8 @@ def from_result(result: Mapping[str, Any], *, date: str, accepted: list[dict[str
         versions=json.loads(tags.get("versions", "{}")),
         machine=tags.get("machine", ""),
         date=date,
+        trials=_trials(result),
+        plugins=dict(result.get("plugins", {})),
         accepted=list(accepted or []),
     )
 
@@ -147,12 +196,16 @@ def read(path: Path) -> Baseline:
     except (OSError, ValueError) as error:
         raise FusionBenchError(f"the baseline {path} cannot be read: {error}", hint=renew) from error
     schema = content.get("schema") if isinstance(content, dict) else None
-    if schema != SCHEMA:
-        raise FusionBenchError(f"the baseline {path} is of schema {schema!r}, this version reads {SCHEMA}", hint=renew)
+    if schema not in SCHEMAS:
+        known = " and ".join(map(str, SCHEMAS))
+        raise FusionBenchError(f"the baseline {path} is of schema {schema!r}, this version reads {known}", hint=renew)
     try:
         found = Baseline(**content)
         for task in found.tasks:
-            found.correct(task), found.accuracy[task], found.outcomes[task]["predictions"]
+            found.accuracy[task]
+        for trial in (MAIN, *found.trials):
+            for task, outcome in found.outcomes_of(trial).items():
+                outcome["predictions"], correct_of(outcome, f"baseline of {found.id}, {trial} task {task}")
     except (TypeError, KeyError, AttributeError) as error:
         raise FusionBenchError(f"the baseline {path} is not whole: {error}", hint=renew) from error
     return found
@@ -161,61 +214,12 @@ def read(path: Path) -> Baseline:
 def write(folder: Path, baseline: Baseline) -> Path:
     """Write it, whole or not at all, and say where; keys in a fixed order, so that a diff shows what changed."""
     path = path_of(folder, baseline.case)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     text = json.dumps(asdict(baseline), indent=1, ensure_ascii=False) + "\n"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, text)
     except OSError as error:
         raise FusionBenchError(f"cannot write the baseline {path}: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
     return path
-
-
-def same_measurement(first: Baseline, second: Baseline) -> bool:
-    """Whether two differ in nothing but seconds and commits: then the older file can stay as it is."""
-    names = ("outcomes", "reference_outcomes", "data", "config", "versions", "machine", "deterministic")
-    return all(getattr(first, name) == getattr(second, name) for name in names)
-
-
-def rewrite(folder: Path, now: Baseline, *, because: str | None = None, costlier: bool = False) -> str:
-    """Make a result the baseline of its case; what was accepted before stays. Returns "new", "rewritten", "as before".
-
-    A file that measured the same is left as it is. The lower cost stays: a case that runs alone pays for what the first
-    of a session loads and compiles.
-
-    Args:
-        because: why the change is right; kept in the file.
-        costlier: the new costs are right although they are higher.
-    """
-    path = path_of(folder, now.case)
-    old, accepted = None, []
-    if path.is_file():
-        try:
-            old = read(path)
-            accepted = list(old.accepted)
-        except FusionBenchError:  # damaged or of another schema: that is what this mends, but for what was accepted
-            accepted = _rescued(path)
-    if old is not None and same_measurement(old, now) and not costlier:
-        return "as before"
-    if old is not None and not costlier:
-        now = dataclasses.replace(now, costs={n: min(v, old.costs.get(n, v)) for n, v in now.costs.items()})
-    if because is not None:
-        was = None if old is None else old.accuracy["mean"]
-        accepted.append({"date": now.date, "commit": now.commit, "because": " ".join(because.split()), "was": was})
-    write(folder, dataclasses.replace(now, accepted=accepted))
-    return "new" if old is None else "rewritten"
-
-
-def _rescued(path: Path) -> list[dict[str, Any]]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8")).get("accepted", [])
-    except (OSError, ValueError, AttributeError):
-        return []
-    return found if isinstance(found, list) else []
 
 
 def find(folder: Path, case_id: str) -> Path:

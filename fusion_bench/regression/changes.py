@@ -20,6 +20,8 @@ def changes(baseline: Baseline, now: Baseline) -> list[str]:
     lines = [f"{name}: {old} → {new}" for name, old, new in differing(baseline.config, now.config)]
     lines += [f"the examples of {task} are others" for task in changed_data(baseline, now)]
     lines += [f"the task {task} is new" for task in now.outcomes if task not in baseline.outcomes]
+    lines += [f"the trial {name} is new" for name in now.trials if baseline.trials and name not in baseline.trials]
+    lines += [f"your own code {name}: {what}" for name, what in changed_plugins(baseline, now).items()]
     if baseline.deterministic != now.deterministic:
         lines.append(f"deterministic: {baseline.deterministic} → {now.deterministic}")
     lines += [f"{name} {old} → {new}" for name, old, new in differing(baseline.versions, now.versions)]
@@ -33,6 +35,17 @@ def changes(baseline: Baseline, now: Baseline) -> list[str]:
 def changed_data(baseline: Baseline, now: Baseline) -> list[str]:
     """The tasks whose evaluated examples (pictures, labels, class names, prompts) are not the baseline's."""
     return [task for task in baseline.tasks if task in now.data and baseline.data.get(task) != now.data[task]]
+
+
+def changed_plugins(baseline: Baseline, now: Baseline) -> dict[str, str]:
+    """The user's own modules whose files are not the baseline's, and what they were and are."""
+    found = {}
+    for name, old, new in differing(baseline.plugins, now.plugins):
+        if old == _ABSENT:
+            found[name] = f"{new}; the baseline does not say what it was"
+        else:
+            found[name] = f"{old} → {new}" if new != _ABSENT else f"{old}, and is not run any more"
+    return found
 
 
 def same_environment(baseline: Baseline, now: Baseline) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from fusion_bench.metrics.packing import unpack
 from fusion_bench.regression.baseline import Baseline
-from fusion_bench.regression.changes import changed_data, differing, same_environment
+from fusion_bench.regression.changes import changed_data, changed_plugins, differing, same_environment
 
 #: Chance that rounding alone moves a reference so far that it is taken for a change.
 _TAIL = 1e-4
@@ -48,6 +48,9 @@ def diagnose(baseline: Baseline, now: Baseline, rounding: float) -> str:
     options = [name for name, *_ in differing(baseline.config, now.config)]
     if options:
         return f"the options: {listed(options)}"
+    own = [module for module in changed_plugins(baseline, now) if module in baseline.plugins]
+    if own:
+        return f"your own code: {listed(own)}: base model and experts score as before"
     name = baseline.case["algorithm"]
     versions = [package for package, *_ in differing(baseline.versions, now.versions)]
     also = f", or what it runs on ({listed(versions)})" if versions else ""

@@ -37,6 +37,9 @@ def summary_lines(
         cases = [r["case"] for r, v in seen if v["status"] == status]
         if cases:
             lines.append(f"{what}: {_update(cases, options)}")
+    alone = [r["case"] for r, v in seen if any(f["kind"] == "unjudged" for f in v.get("findings", ()))]
+    if alone:
+        lines.append(f"of {len(alone)} only the main trial was judged; for the others: {_update(alone, options)}")
     failing = [(result, verdict) for result, verdict in seen if verdict["status"] in FAILING]
     if not failing:
         return lines

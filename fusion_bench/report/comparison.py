@@ -12,6 +12,7 @@ from fusion_bench.errors import FusionBenchError
 
 if TYPE_CHECKING:
     from fusion_bench.metrics.paired import PairedDifference
+    from fusion_bench.metrics.seeds import SeededDifference
 
 MEAN = "mean"
 Outcomes = Mapping[str, np.ndarray]
@@ -51,6 +52,8 @@ class Comparison:
         detectable: the smallest difference of the mean that so many examples find 8 times in 10, where as many of them
             are discordant as here; None of sets, and where none can be found.
         notes: what was left out, and why.
+        seed_deviations: where a side has several seeds, of each side the standard deviation of the mean from seed to
+            seed; 0 of a single run.
     """
 
     lines: tuple[Line, ...]
@@ -58,6 +61,7 @@ class Comparison:
     clustered: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     detectable: float | None = None
+    seed_deviations: tuple[float, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -118,7 +122,7 @@ def compare_runs(
     from fusion_bench.metrics.multiplicity import holm
     from fusion_bench.metrics.paired import paired_difference
 
-    clusters = {task: labels for task, labels in (clusters or {}).items() if task in first and _shares(labels)}
+    clusters = _shared(clusters, first)
     found = {}
     for task in first:
         of = {task: clusters[task]} if task in clusters else None
@@ -137,6 +141,58 @@ def compare_runs(
     return Comparison(tuple(lines), examples, tuple(clusters), tuple(notes), _detectable(first, second, clusters))
 
 
+def compare_seeds(
+    first: Outcomes | Sequence[Outcomes],
+    second: Outcomes | Sequence[Outcomes],
+    *,
+    clusters: Mapping[str, np.ndarray] | None = None,
+    notes: Sequence[str] = (),
+) -> Comparison:
+    """Every task of two methods and their mean over tasks, where one or both ran with several seeds.
+
+    Seeds and examples are both a sample (`metrics.seeds.seeded_difference`), on each line by itself; the p-values are
+    corrected together by Holm.
+
+    Args:
+        first, second: the runs of a method, one a seed, two or more; or the one run of a method without chance.
+        clusters: as in `compare_runs`.
+
+    Example:
+        >>> ties = {"t": np.array([1, 1, 0, 0] * 50, bool)}
+        >>> dare = [{"t": np.array([1, 1, 1, 0] * 50, bool)}] * 3
+        >>> task, mean = compare_seeds(dare, ties).lines
+        >>> mean.first, mean.second, mean.difference, mean.is_significant()
+        (0.75, 0.5, 0.25, True)
+    """
+    from fusion_bench.metrics.multiplicity import holm
+    from fusion_bench.metrics.seeds import seeded_difference
+
+    one = first if isinstance(first, Mapping) else first[0]
+    shared = _shared(clusters, one)
+    found = {
+        task: seeded_difference(
+            _only(first, task), _only(second, task), clusters={task: shared[task]} if task in shared else None
+        )
+        for task in one
+    }
+    found[MEAN] = seeded_difference(first, second, clusters=shared or None)
+    corrected = holm({name: difference.p_value for name, difference in found.items()})
+    lines = []
+    for name, difference in found.items():
+        sides = [_seed_mean(side if name == MEAN else _only(side, name)) for side in (first, second)]
+        lines.append(_line(name, (sides[0], sides[1]), difference, corrected[name]))
+    examples = sum(map(len, one.values()))
+    return Comparison(tuple(lines), examples, tuple(shared), tuple(notes), seed_deviations=found[MEAN].seed_deviations)
+
+
+def _only(side: Outcomes | Sequence[Outcomes], task: str) -> Outcomes | list[Outcomes]:
+    return {task: side[task]} if isinstance(side, Mapping) else [{task: run[task]} for run in side]
+
+
+def _seed_mean(side: Outcomes | Sequence[Outcomes]) -> float:
+    return _mean(side) if isinstance(side, Mapping) else float(np.mean([_mean(run) for run in side]))
+
+
 def compare_sets(
     pairs: Mapping[str, tuple[Outcomes, Outcomes]],
     *,
@@ -151,10 +207,7 @@ def compare_sets(
     from fusion_bench.metrics.multiplicity import holm
     from fusion_bench.metrics.paired import paired_difference
 
-    sources = {
-        name: {t: labels for t, labels in (clusters or {}).get(name, {}).items() if t in first and _shares(labels)}
-        for name, (first, _) in pairs.items()
-    }
+    sources = {name: _shared((clusters or {}).get(name), first) for name, (first, _) in pairs.items()}
     found = {
         name: paired_difference(first, second, clusters=sources[name] or None)
         for name, (first, second) in pairs.items()
@@ -186,7 +239,7 @@ def _detectable(first: Outcomes, second: Outcomes, clusters: Mapping[str, np.nda
 def _line(
     name: str,
     accuracies: tuple[float, float],
-    found: PairedDifference,
+    found: PairedDifference | SeededDifference,
     p_value: float,
     gained: int | None = None,
     lost: int | None = None,
@@ -198,7 +251,8 @@ def _mean(outcomes: Outcomes) -> float:
     return float(np.mean([values.mean() for values in outcomes.values()]))
 
 
-def _shares(labels: np.ndarray) -> bool:
-    """Whether any two examples come from one source, and not all from the same."""
-    distinct = len(np.unique(labels.astype(str)))
-    return 1 < distinct < len(labels)
+def _shared(clusters: Mapping[str, np.ndarray] | None, outcomes: Outcomes) -> dict[str, np.ndarray]:
+    """The sources of those tasks in which any two examples share one."""
+    from fusion_bench.metrics.packing import are_shared
+
+    return {task: labels for task, labels in (clusters or {}).items() if task in outcomes and are_shared(labels)}

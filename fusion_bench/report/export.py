@@ -28,7 +28,7 @@ def to_csv(board: Board) -> str:
     Example:
         >>> row = Row("ties", "merging", {"mnist": 0.5}, mean=0.5, rank=1)
         >>> print(to_csv(Board("p", "t", ("mnist",), (row,))).splitlines()[1])
-        1,ties,merging,0.5,0.5,,,,,,
+        1,ties,merging,0.5,0.5,,,,,,,1
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -66,7 +66,7 @@ def to_markdown(board: Board) -> str:
     lines = [_pipe(header), "|--:|:--|" + "--:|" * (len(header) - 2)]
     for row in board.rows:
         cells = _cells(board, row, bold="**{}**")
-        cells[1] = f"*{_md(row.name)}*" if row.is_reference else _md(row.name)
+        cells[1] = f"*{_md(row.title)}*" if row.is_reference else _md(row.title)
         lines.append(_pipe(cells))
     return "\n".join(lines) + "\n"
 
@@ -84,7 +84,7 @@ def to_latex(board: Board) -> str:
     lines += [f"\\begin{{tabular}}{{rl{'r' * (len(header) - 2)}}}", "\\toprule", _ampersand(header), "\\midrule"]
     for row in board.rows:
         cells = _cells(board, row, bold="\\textbf{{{}}}")
-        cells[1] = f"\\textit{{{_tex(row.name)}}}" if row.is_reference else _tex(row.name)
+        cells[1] = f"\\textit{{{_tex(row.title)}}}" if row.is_reference else _tex(row.title)
         lines.append(_ampersand([cell.replace("–", "--") for cell in cells]))
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
 
@@ -100,8 +100,8 @@ def write_boards(entries: Sequence[Entry], form: str) -> str:
         >>> row = Row("ties", "merging", {"mnist": 0.5}, mean=0.5, rank=1, letters="a")
         >>> entry = Entry(Board("p", "t", ("mnist",), (row,)), "0a1b")
         >>> print(write_boards([entry], "csv"))
-        modelpool,taskpool,data,rank,algorithm,kind,group,mnist,mean,normalized,interval_low,interval_high,seconds,memory_mb,data_access
-        p,t,0a1b,1,ties,merging,a,0.5,0.5,,,,,,
+        modelpool,taskpool,data,rank,algorithm,kind,group,mnist,mean,normalized,interval_low,interval_high,seconds,memory_mb,data_access,seeds
+        p,t,0a1b,1,ties,merging,a,0.5,0.5,,,,,,,1
         <BLANKLINE>
     """
     return _WRITERS[form](entries)
@@ -141,12 +141,12 @@ _WRITERS: dict[str, Callable[[Sequence[Entry]], str]] = {
 }
 FORMS = tuple(_WRITERS)
 
-_SIDE = ("mean", "normalized", "interval_low", "interval_high", "seconds", "memory_mb", "data_access")
+_SIDE = ("mean", "normalized", "interval_low", "interval_high", "seconds", "memory_mb", "data_access", "seeds")
 
 
 def _side(row: Row) -> list[Any]:
     low, high = row.interval or (None, None)
-    return [row.mean, row.normalized, low, high, row.seconds, row.memory_mb, " ".join(row.data_access)]
+    return [row.mean, row.normalized, low, high, row.seconds, row.memory_mb, " ".join(row.data_access), row.seeds]
 
 
 def _board(board: Board) -> dict[str, Any]:
@@ -171,6 +171,7 @@ def _row(row: Row) -> dict[str, Any]:
         "seconds": row.seconds,
         "memory_mb": row.memory_mb,
         "data_access": list(row.data_access),
+        "seeds": row.seeds,
     }
 
 
@@ -196,7 +197,7 @@ def _cells(board: Board, row: Row, *, bold: str) -> list[str]:
 
     return [
         "" if row.rank is None else str(row.rank),
-        row.name,
+        row.title,
         *(shown(task, row.accuracy.get(task)) for task in board.tasks),
         shown("mean", row.mean),
         "" if row.interval is None else f"{100 * row.interval[0]:.1f}–{100 * row.interval[1]:.1f}",

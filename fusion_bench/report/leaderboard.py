@@ -6,19 +6,27 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from fusion_bench.families import Family, families
+
+if TYPE_CHECKING:
+    import numpy as np
 
 REFERENCE = "reference"
+Result = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One case in a leaderboard.
+    """One case in a leaderboard, or one method with several seeds: then every number is the mean over ``seeds`` runs.
 
     Accuracies are fractions in [0, 1]; ``normalized`` is the mean over tasks of accuracy over the expert's accuracy
     (None where no expert was measured); ``interval`` the 95 % interval of the mean accuracy over the test examples.
     ``rank`` counts methods only: reference rows (the base, the experts, the multi-task model) are bounds, not entrants.
-    ``letters`` name the groups a method belongs to: methods that share a letter cannot be told apart.
+    ``letters`` name the groups a method belongs to: methods that share a letter cannot be told apart. Of several seeds
+    the interval is over seeds and examples.
     """
 
     name: str
@@ -32,6 +40,12 @@ class Row:
     data_access: tuple[str, ...] = ()
     rank: int | None = None
     letters: str = ""
+    seeds: int = 1
+
+    @property
+    def title(self) -> str:
+        """The name, and of how many seeds it is where there are several."""
+        return f"{self.name} ({self.seeds} seeds)" if self.seeds > 1 else self.name
 
     @property
     def is_reference(self) -> bool:
@@ -70,7 +84,8 @@ def leaderboards(results: Iterable[Mapping[str, Any]]) -> list[Board]:
 
     Args:
         results: case results as dictionaries (`CaseResult.to_dict`, or the content of a ``report.json``). The base and
-            the experts get a row even where they were no cases, from what every case measured of them.
+            the experts get a row even where they were no cases, from what every case measured of them. Results that
+            differ in the seed alone are one row (`families.families`).
 
     Example:
         >>> def result(name, kind, a, b):
@@ -92,10 +107,11 @@ def leaderboards(results: Iterable[Mapping[str, Any]]) -> list[Board]:
 
 def _board(modelpool: str, taskpool: str, results: Sequence[Mapping[str, Any]]) -> Board:
     tasks = tuple(dict.fromkeys(task for result in results for task in result["tasks"]))
-    found = [_row(result) for result in results]
+    together = families(results, lambda result: result)
+    found = [_family_row(family) for family in together]
     found += _bounds(results, {row.name for row in found}, tasks)
     rows = sorted(found, key=lambda row: (-_sortable(row.mean), row.name))
-    ranked, rank, letters = [], 0, _letters(results)
+    ranked, rank, letters = [], 0, _letters(together)
     for row in rows:
         if not row.is_reference:
             rank += 1
@@ -110,12 +126,44 @@ def _board(modelpool: str, taskpool: str, results: Sequence[Mapping[str, Any]]) 
     return Board(modelpool, taskpool, tasks, tuple(ranked), best)
 
 
-def _row(result: Mapping[str, Any]) -> Row:
-    case, metrics = result["case"], result["metrics"]
+def _family_row(family: Family[Result]) -> Row:
+    rows = [_row(result, family.name) for result in family.members]
+    if not family.has_seeds:
+        return rows[0]
+    tasks = [task for task in rows[0].accuracy if all(task in row.accuracy for row in rows)]
+    return dataclasses.replace(
+        rows[0],
+        accuracy={task: fmean(row.accuracy[task] for row in rows) for task in tasks},
+        mean=fmean(row.mean for row in rows),
+        normalized=_mean_if_all(row.normalized for row in rows),
+        interval=_interval(family.members),
+        seconds=_mean_if_all(row.seconds for row in rows),
+        memory_mb=_mean_if_all(row.memory_mb for row in rows),
+        seeds=len(rows),
+    )
+
+
+def _mean_if_all(values: Iterable[float | None]) -> float | None:
+    known = list(values)
+    return fmean(v for v in known if v is not None) if None not in known else None
+
+
+def _interval(members: Sequence[Result]) -> tuple[float, float] | None:
+    """Over seeds and examples; None where a member does not say which examples were right."""
+    from fusion_bench.metrics.seeds import seeded_mean
+
+    if not all(_says_all(result) for result in members):
+        return None
+    found = seeded_mean([_correct(result) for result in members], clusters=_clusters(members))
+    return found.low, found.high
+
+
+def _row(result: Result, name: str) -> Row:
+    metrics = result["metrics"]
     interval = result.get("interval")
     fused, evaluated = metrics.get("cost/fusion_seconds"), metrics.get("cost/evaluation_seconds")
     return Row(
-        name=row_name(case),
+        name=name,
         kind=result["kind"],
         accuracy={task: metrics[f"accuracy/{task}"] for task in result["tasks"] if f"accuracy/{task}" in metrics},
         mean=metrics["accuracy/mean"],
@@ -149,40 +197,38 @@ def _bounds(results: Sequence[Mapping[str, Any]], present: set[str], tasks: Sequ
     return rows
 
 
-def row_name(case: Mapping[str, Any]) -> str:
-    """The algorithm, with what was overridden, the seed where one was given and the device where it is no CPU.
-
-    Example:
-        >>> row_name({"algorithm": "ties", "overrides": ["algorithm.scaling=0.4"], "seed": 3})
-        'ties[scaling=0.4,seed=3]'
-    """
-    changed = [str(override).removeprefix("algorithm.") for override in case.get("overrides", ())]
-    changed += [f"seed={case['seed']}"] if case.get("seed") is not None else []
-    changed += [f"device={case['device']}"] if case.get("device", "cpu") != "cpu" else []
-    return case["algorithm"] + (f"[{','.join(changed)}]" if changed else "")
-
-
-def _letters(results: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def _letters(together: Sequence[Family[Result]]) -> dict[str, str]:
     """Letters of the methods' groups at 5 %; none where examples differ, or a result does not say which were right."""
-    methods = {row_name(r["case"]): r for r in results if r["kind"] != REFERENCE}
-    seen = {tuple(sorted(r.get("data", {}).items())) for r in methods.values()}
-    if (
-        len(methods) < 2
-        or len(seen) > 1
-        or any(set(r.get("outcomes", ())) != set(r["tasks"]) for r in methods.values())
-    ):
+    methods = {family.name: family.members for family in together if family.members[0]["kind"] != REFERENCE}
+    results = [result for members in methods.values() for result in members]
+    seen = {tuple(sorted(result.get("data", {}).items())) for result in results}
+    if len(methods) < 2 or len(seen) > 1 or not all(map(_says_all, results)):
         return {}
-    from fusion_bench.metrics.packing import unpack
     from fusion_bench.metrics.ranking import rank_runs
 
-    return dict(
-        rank_runs(
-            {
-                name: {task: unpack(o["correct"], o["n"]) for task, o in result["outcomes"].items()}
-                for name, result in methods.items()
-            }
-        ).letters
-    )
+    runs = {name: [_correct(result) for result in members] for name, members in methods.items()}
+    outcomes = {name: found if len(found) > 1 else found[0] for name, found in runs.items()}
+    return dict(rank_runs(outcomes, clusters=_clusters(results)).letters)
+
+
+def _says_all(result: Result) -> bool:
+    return set(result.get("outcomes", ())) == set(result["tasks"])
+
+
+def _correct(result: Result) -> dict[str, np.ndarray]:
+    from fusion_bench.metrics.packing import unpack
+
+    return {task: unpack(o["correct"], o["n"]) for task, o in result["outcomes"].items()}
+
+
+def _clusters(results: Sequence[Result]) -> dict[str, np.ndarray] | None:
+    """Which examples share a source, as the first result says that does; all are of the same examples."""
+    from fusion_bench.metrics.packing import unpack_sources
+
+    for result in results:
+        if result.get("clusters"):
+            return {task: unpack_sources(o, result["outcomes"][task]["n"]) for task, o in result["clusters"].items()}
+    return None
 
 
 def _value(row: Row, column: str) -> float | None:

@@ -104,7 +104,7 @@ def comparison_figure(results: Iterable[Mapping[str, Any]]) -> Figure:
         axes.annotate(
             f"{100 * row.mean:.1f}", (100 * high, y), (6, 0), textcoords="offset points", va="center", fontsize=8
         )
-    axes.set_yticks(range(len(methods)), [row.name for row in methods])
+    axes.set_yticks(range(len(methods)), [row.title for row in methods])
     axes.set_ylim(len(methods) - 0.4, -0.6)
     axes.set_xlim(*_span(board))
     axes.set_xlabel("mean accuracy over the tasks, %")

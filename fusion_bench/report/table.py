@@ -60,7 +60,7 @@ def render(board: Board, *, width: int, console: Console | None = None) -> Rende
         table.add_row(*cells, style="dim" if row.is_reference else "")
     note = "accuracy in %; norm: in % of the experts'; " + ("bold" if coloured else "*") + ": best method"
     if any(column.header == "≈" for column in columns):
-        note += "\n≈: methods that share a letter cannot be told apart, by examples counted singly"
+        note += "\n≈: methods that share a letter cannot be told apart; examples of one source count together"
     if legend:
         note += "\ntasks: " + ", ".join(f"{mark} {task}" for mark, task in legend.items())
     return Group(Text(board.title, style="bold"), table, Text(note, style="dim"))
@@ -108,7 +108,7 @@ def _columns(tasks: dict[str, str], digits: int, side: Sequence[str]) -> list[_C
     }
     return [
         _Column("#", lambda row: "" if row.rank is None else str(row.rank)),
-        _Column("algorithm", lambda row: row.name, left=True, cuttable=True),
+        _Column("algorithm", lambda row: row.title, left=True, cuttable=True),
         *(_Column(mark, _task_cell(task, digits), best=task) for task, mark in tasks.items()),
         _Column("mean", lambda row: _percent(row.mean), best="mean"),
         *(side_columns[name] for name in side),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from fusion_bench.errors import FusionBenchError, unknown_name
+from fusion_bench.families import Family, families
 from fusion_bench.tracking.records import Record, latest, read_records
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ A and B name runs:
   ties                       the newest run of that name (or case: ties-clip_mini-mini8)
   ties@1                     the run before it; @2 the one before that
   'ties[scaling=0.4]'        with what was changed about it, as the leaderboard shows it
+  dare_ties                  of a method that ran with several seeds all of them; 'dare_ties[seed=1]' one
   3f2a91c0                   a run id, or a fingerprint, or the beginning of one
   session:8d1f0c2ab34e       all runs of a pytest session or a command
   commit:8b1e77c             all runs at a commit
@@ -65,12 +67,48 @@ def find(
         )
     pools = list(dict.fromkeys(r.experiment for r in named))
     if len(pools) > 1:
-        raise FusionBenchError(
-            f"{text!r} has run on several pools: {', '.join(pools)}",
-            hint=f"say which: {pools[0]}/{text}, or --experiment {pools[0]}",
-        )
+        raise _several_pools(text, pools)
     if back >= len(named):
         raise FusionBenchError(
             f"{text!r} has {len(named)} run(s), @{back} goes further back", hint=f"{text}@0 is the newest"
         )
     return [named[back]]
+
+
+def find_seeds(text: str, records: Sequence[Record]) -> list[Record]:
+    """The runs of the method that a text names, one a seed, where its newest runs are of several; else none.
+
+    Args:
+        text: a method without a seed, as the leaderboard shows it, or as a case: ``dare_ties-clip_mini-mini8``.
+        records: of the store, newest first.
+
+    Raises:
+        FusionBenchError: such a method on several pools.
+    """
+    meant = [r for r in records if text in (r.method, f"{r.experiment}/{r.method}", _method_case(r))]
+    pools = list(dict.fromkeys(r.experiment for r in meant))
+    newest = [with_seeds([r for r in meant if r.experiment == pool])[0] for pool in pools]
+    if len(pools) > 1 and any(family.has_seeds for family in newest):
+        raise _several_pools(text, pools)
+    return list(newest[0].members) if newest and newest[0].has_seeds else []
+
+
+def with_seeds(records: Iterable[Record]) -> list[Family[Record]]:
+    """The newest run of each case; runs of one experiment that differ in the seed alone together."""
+    by_pools: dict[tuple[object, ...], list[Record]] = {}
+    for record in latest(records):
+        by_pools.setdefault((record.experiment, *sorted(record.data.items())), []).append(record)
+    found = [family for group in by_pools.values() for family in families(group, lambda record: record.result)]
+    return sorted(found, key=lambda family: -max(record.started.timestamp() for record in family.members))
+
+
+def _several_pools(text: str, pools: Sequence[str]) -> FusionBenchError:
+    return FusionBenchError(
+        f"{text!r} has run on several pools: {', '.join(pools)}",
+        hint=f"say which: {pools[0]}/{text}, or --experiment {pools[0]}",
+    )
+
+
+def _method_case(record: Record) -> str:
+    case = record.result["case"]
+    return f"{record.method}-{case['modelpool']}-{case['taskpool']}"

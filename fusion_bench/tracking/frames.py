@@ -14,6 +14,28 @@ if TYPE_CHECKING:
 
 PER = ("task", "run", "example")
 
+_ABOUT = {
+    **dict.fromkeys(("run_id", "experiment", "modelpool", "taskpool", "case", "algorithm", "label", "kind"), "str"),
+    "data_access": "str",
+    "seed": "Int64",
+    "started": "datetime64[us, UTC]",
+    **dict.fromkeys(("session", "commit", "fingerprint"), "str"),
+}
+_TASK = {"task": "str", "n": "int64"} | dict.fromkeys(
+    ("accuracy", "low", "high", "loss", "calibration_error", "normalized", "base", "expert"), "float64"
+)
+_COSTS = (
+    *(f"{part}_seconds" for part in ("loading", "search", "fusion", "evaluation", "protocol", "harness")),
+    *("fusion_ratio", "fusion_memory_mb", "peak_memory_mb", "stored_parameters", "examples_seen"),
+)
+_RUN = dict.fromkeys(("accuracy", "low", "high", "normalized", "loss", *_COSTS), "float64")
+_EXAMPLE = {
+    "task": "str",
+    **dict.fromkeys(("index", "label_index", "prediction"), "int64"),
+    **{"correct": "bool", "confidence": "float32", "loss": "float64", "cluster": "str"},
+}
+_COLUMNS = {"task": _ABOUT | _TASK, "run": _ABOUT | _RUN, "example": _ABOUT | _EXAMPLE}
+
 
 def results(
     *,
@@ -27,15 +49,21 @@ def results(
 
     Columns of every frame: ``run_id``, ``experiment``, ``modelpool``, ``taskpool``, ``case``, ``algorithm``, ``label``
     (algorithm and what was changed), ``kind``, ``data_access``, ``seed``, ``started`` (UTC), ``session``, ``commit``,
-    ``fingerprint``. Then, all shares in [0, 1]:
+    ``fingerprint``: text, but for ``seed`` (``Int64``, missing where the YAML's own was taken) and ``started``
+    (``datetime64``). Then numbers (``float64``, NaN where not measured; counts ``int64``), all shares in [0, 1]:
 
     - ``per="task"``, one row per task and run: ``task``, ``n``, ``accuracy``, ``low``, ``high`` (95 %, Wilson),
       ``loss`` (nats), ``calibration_error``, ``normalized`` (over the expert), ``base`` and ``expert`` (accuracy of the
       base model and of the task's expert on the same examples).
     - ``per="run"``, one row a run: ``accuracy``, ``low``, ``high`` (95 % interval of the mean over tasks, the tasks
-      fixed), ``normalized``, ``loss``, and a column for each cost (``fusion_seconds``, ``peak_memory_mb``, …).
+      fixed), ``normalized``, ``loss``, and a column for each cost: ``loading_seconds``, ``search_seconds``,
+      ``fusion_seconds``, ``evaluation_seconds``, ``protocol_seconds``, ``harness_seconds``, ``fusion_ratio`` (to the
+      gate's calibration kernel), ``fusion_memory_mb``, ``peak_memory_mb``, ``stored_parameters``, ``examples_seen``.
     - ``per="example"``, one row per run, task and example: ``task``, ``index``, ``label_index``, ``prediction``,
-      ``correct``, ``confidence``, ``loss``, ``cluster``. Long: sixteen runs of eight tasks are 160,000 rows.
+      ``correct`` (``bool``), ``confidence`` (``float32``), ``loss``, ``cluster`` (text). Long: sixteen runs of eight
+      tasks are 160,000 rows.
+
+    A store without such runs gives a frame of the same columns and types with no row.
 
     Args:
         experiments: names, ``<modelpool>/<taskpool>``; all where None.
@@ -56,12 +84,24 @@ def results(
     rows = {"task": _tasks, "run": _run, "example": None}[per]
     if rows is None:
         parts = [part for record in records for part in _read(record, lambda r: list(_examples(r)), notes)]
-        frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+        frame = pd.concat(parts, ignore_index=True) if parts else _empty(per)
     else:
         read = ((record, row) for record in records for row in _read(record, lambda r: list(rows(r)), notes))
-        frame = pd.DataFrame([{**_about(record), **row} for record, row in read])
+        found = [{**_about(record), **row} for record, row in read]
+        frame = pd.DataFrame(found) if found else _empty(per)
+    # a column in which nothing was measured holds no object that says what it would have held
+    numbers = {name: kind for name, kind in _COLUMNS[per].items() if kind != "str"}
+    frame = frame.astype({name: kind for name, kind in numbers.items() if name in frame})
     frame.attrs["notes"] = notes
     return frame
+
+
+def _empty(per: str) -> pd.DataFrame:
+    """No row, in the columns and types of frames that have some."""
+    import pandas as pd
+
+    kinds = {name: str if kind == "str" else kind for name, kind in _COLUMNS[per].items()}
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
 
 
 def _read(record: Record, rows: Callable[[Record], list[Any]], notes: list[str]) -> list[Any]:

@@ -20,7 +20,8 @@ from urllib.request import url2pathname
 import numpy as np
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.metrics.packing import unpack
+from fusion_bench.families import method_name
+from fusion_bench.metrics.packing import are_shared, unpack, unpack_sources
 from fusion_bench.metrics.predictions import Predictions
 from fusion_bench.tracking.location import StoreLocation
 from fusion_bench.tracking.rows import Row, read_rows
@@ -61,6 +62,11 @@ class Record:
         return self.case_id.removesuffix(f"-{case['modelpool']}-{case['taskpool']}")
 
     @property
+    def method(self) -> str:
+        """The label without a seed."""
+        return method_name(self.result["case"])
+
+    @property
     def tasks(self) -> tuple[str, ...]:
         """The tasks it evaluated, in the pool's order."""
         return tuple(self.result["tasks"])
@@ -90,6 +96,21 @@ class Record:
         if set(outcomes) >= set(self.tasks):
             return {task: unpack(outcomes[task]["correct"], outcomes[task]["n"]) for task in self.tasks}
         return {task: found.correct for task, found in self.predictions().items()}
+
+    def clusters(self) -> dict[str, np.ndarray]:
+        """Which source each example comes from, by task, where some share one: as `correct` from report or artifact.
+
+        Raises:
+            FusionBenchError: as `predictions`.
+        """
+        known = self.result.get("clusters")
+        if known is None:  # a report of an older version
+            found = {task: each.cluster for task, each in self.predictions().items()}
+            return {task: labels for task, labels in found.items() if labels is not None and are_shared(labels)}
+        try:
+            return {task: unpack_sources(text, self.result["outcomes"][task]["n"]) for task, text in known.items()}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise FusionBenchError(f"run {self.run_id} ({self.label}): its clusters are damaged: {error!r}") from error
 
     def predictions(self) -> dict[str, Predictions]:
         """Every evaluated example, by task.

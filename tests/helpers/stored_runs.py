@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fusion_bench.metrics.packing import unpack
+from fusion_bench.metrics.packing import pack_sources, unpack
 from fusion_bench.tracking import Store, TrackedRun
 
 
@@ -40,6 +40,8 @@ def store_run(
         rest = {"confidence": 0.5, "loss": 1.0, "cluster": (clusters or {}).get(task)}
         parts.append(pd.DataFrame({**columns, **rest}))
     content = {"schema": 1, "interval": [0.1, 0.9], "data_access": ["weights"], **result}
+    if clusters and "clusters" in content:  # a report of an older version has none
+        content["clusters"] = {task: pack_sources(labels) for task, labels in clusters.items()}
     folder.mkdir(parents=True, exist_ok=True)
     pd.concat(parts, ignore_index=True).to_parquet(folder / "predictions.parquet", index=False)
     (folder / "report.json").write_text(json.dumps(content))

@@ -14,6 +14,7 @@ from fusion_bench.metrics.multiplicity import holm
 from fusion_bench.metrics.outcomes import groupings
 from fusion_bench.metrics.paired import paired_difference
 from fusion_bench.metrics.ranking import pair_p_values, rank_runs
+from fusion_bench.metrics.seeds import seeded_difference
 from fusion_bench.metrics.variance import pooled_degrees, spread, tail
 from tests.metrics.simulation import FAMILIES, SIZES, at_most
 
@@ -164,3 +165,44 @@ def test_sixty_runs_in_a_second() -> None:
         rank_runs(runs, clusters=labels)
         times.append(time.perf_counter() - start)
     assert min(times) < 1
+
+
+def test_methods_with_seeds_are_ranked_as_their_difference_says() -> None:
+    rng = np.random.default_rng(5)
+    base = {t: rng.random(300) for t in ("a", "b")}
+
+    def run(skill: float) -> dict[str, np.ndarray]:
+        return {t: values + 0.1 * rng.standard_normal(300) < skill for t, values in base.items()}
+
+    runs = {"x": [run(0.6) for _ in range(3)], "y": [run(0.605) for _ in range(4)], "low": run(0.3), "high": run(0.9)}
+    clusters = {"a": np.arange(300) // 5}
+    found = rank_runs(runs, clusters=clusters)
+    assert found.means[found.names.index("x")] == pytest.approx(
+        np.mean([[v.mean() for v in each.values()] for each in runs["x"]])
+    )
+    raw = {
+        (first, second): seeded_difference(runs[first], runs[second], clusters=clusters).p_value
+        for first, second in (("y", "x"), ("high", "x"), ("x", "low"))
+    }
+    order = list(found.names)
+    corrected = {pair: found.p_values[order.index(pair[0]), order.index(pair[1])] for pair in raw}
+    assert corrected["y", "x"] == pytest.approx(raw["y", "x"])  # the largest of six is not multiplied
+    assert all(raw[pair] <= corrected[pair] <= 6 * raw[pair] for pair in raw)
+    for first, second in raw:
+        apart = not set(found.letters[first]) & set(found.letters[second])
+        assert apart == (corrected[first, second] <= 0.05)
+
+
+def test_one_lucky_seed_separates_nothing_that_the_seeds_do_not() -> None:
+    """Equal methods of which one has a large spread between seeds: told apart in at most 5 of 100 draws."""
+    rng = np.random.default_rng(6)
+    separated, luckiest = [], []
+    for _ in range(400):
+        base = rng.random(200)
+        skills = 0.6 + 0.06 * rng.standard_normal(3)
+        seeds = [{"t": base + 0.1 * rng.standard_normal(200) < skill} for skill in skills]
+        other = {"t": base + 0.1 * rng.standard_normal(200) < 0.6}
+        separated.append(len(rank_runs({"seeds": seeds, "other": other}).groups) > 1)
+        luckiest.append(len(rank_runs({"seeds": seeds[int(np.argmax(skills))], "other": other}).groups) > 1)
+    assert np.mean(separated) < 0.07
+    assert np.mean(luckiest) > 0.2

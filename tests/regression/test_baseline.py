@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.metrics.packing import pack, unpack
 from fusion_bench.regression import Baseline, from_result, path_of, read_settings
-from fusion_bench.regression.baseline import find, read, rewrite, same_measurement, write
+from fusion_bench.regression.baseline import find, read, write
+from fusion_bench.regression.rewrite import rewrite, same_measurement
 from tests.helpers.results import make_result
 
 

@@ -3,9 +3,14 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 
-from fusion_bench.report.leaderboard import leaderboards, row_name
+from fusion_bench.families import row_name
+from fusion_bench.metrics.seeds import seeded_mean
+from fusion_bench.report.export import to_markdown
+from fusion_bench.report.leaderboard import leaderboards
+from tests.helpers.results import make_result as one_result
 from tests.report.conftest import TASKS, make_result
 
 
@@ -104,3 +109,42 @@ def test_methods_that_cannot_be_told_apart_share_a_letter():
     results[0]["data"] = {"a": "others"}  # no pairs across other examples
     (board,) = leaderboards(results)
     assert {row.letters for row in board.rows} == {""}
+
+
+def drawn(accuracy: float, seed: int, n: int = 400) -> dict[str, np.ndarray]:
+    """Outcomes in which the hard examples are hard for all, and the seed decides some."""
+    rng = np.random.default_rng(seed)
+    return {task: np.arange(n) / n + 0.05 * rng.standard_normal(n) < accuracy for task in ("a", "b")}
+
+
+def test_seeds_of_a_method_are_one_row_with_the_interval_of_seeds_and_examples():
+    runs = [drawn(0.6, seed) for seed in range(3)]
+    results = [one_result(correct, label="dare", seed=seed) for seed, correct in enumerate(runs)]
+    (board,) = leaderboards([one_result(drawn(0.9, 7)), *results])
+    ties, dare = [row for row in board.rows if not row.is_reference]
+    expected = seeded_mean(runs)
+    assert (ties.name, ties.seeds, dare.name, dare.seeds, dare.rank) == ("ties", 1, "dare", 3, 2)
+    assert dare.title == "dare (3 seeds)"
+    assert dare.interval == (expected.low, expected.high)
+    assert dare.mean == pytest.approx(expected.mean)
+    assert dict(dare.accuracy) == pytest.approx(dict(expected.per_task))
+    assert (ties.letters, dare.letters) == ("a", "b")
+    assert "dare (3 seeds)" in to_markdown(board)
+
+
+def test_runs_of_other_code_are_no_further_seeds():
+    results = [one_result(drawn(0.6, seed), label="dare", seed=seed) for seed in range(3)]
+    results[2]["seedless"] = "other code"
+    (board,) = leaderboards(results)
+    assert {row.name: row.seeds for row in board.rows if not row.is_reference} == {"dare": 2, "dare[seed=2]": 1}
+
+
+def test_letters_count_examples_of_one_source_together():
+    """A loss of two sources out of forty: of twenty examples each it looks sure, of two sources it is not."""
+    source = np.arange(800) // 20
+    better, worse = np.ones(800, bool), source >= 2
+    both = [("better", better), ("worse", worse)]
+    (singly,) = leaderboards([one_result({"a": v}, label=name) for name, v in both])
+    (together,) = leaderboards([one_result({"a": v}, label=name, clusters={"a": source}) for name, v in both])
+    assert {row.name: row.letters for row in singly.rows if not row.is_reference} == {"better": "a", "worse": "b"}
+    assert {row.letters for row in together.rows if not row.is_reference} == {"a"}

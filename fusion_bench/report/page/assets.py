@@ -12,6 +12,7 @@ SCRIPTS = (
     "law",
     "signflip",
     "pairs",
+    "seeds",
     "table",
     "charts",
     "examples",

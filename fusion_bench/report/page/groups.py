@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from fusion_bench.families import Family, families
 from fusion_bench.report.page.runs import Run, where
 
 
@@ -33,6 +34,11 @@ class Group:
         for run in self.runs:
             found.setdefault(run.label, run)
         return found
+
+    @cached_property
+    def methods(self) -> dict[str, Family[Run]]:
+        """The newest run of each method, or runs where it ran with several seeds, by the name of its row."""
+        return {family.name: family for family in families(self.newest.values(), lambda run: run.result)}
 
     @cached_property
     def digest(self) -> str:

@@ -51,6 +51,16 @@ class Outcomes:
             self._intervals[key] = mean_accuracy_interval(found, level=LEVEL, clusters=self.clusters or None)
         return self._intervals[key]
 
+    def interval_of_seeds(self, run_ids: Sequence[str]) -> tuple[float, float] | None:
+        """The 95 % interval of the mean over seeds and tasks; None where the outcomes of a run are lost."""
+        from fusion_bench.metrics.seeds import seeded_mean
+
+        if not all(run_id in self.correct for run_id in run_ids):
+            return None
+        runs = [self.correct[run_id] for run_id in run_ids]
+        found = seeded_mean(runs, level=LEVEL, clusters=self.clusters or None)
+        return found.low, found.high
+
     def same(self, first: str, second: str) -> bool:
         """Whether two runs were right on exactly the same examples."""
         return self._digests[first] == self._digests[second]

@@ -119,7 +119,7 @@ def _board(group: Group, outcomes: Outcomes, key: str, split: str | None) -> dic
         "accesses": sorted({", ".join(row["access"]) for row in rows if row["access"]}),
         "rows": rows,
         "history": history_of(group, outcomes),
-        "uncompared": None if sum(row["bits"] is not None for row in rows) > 1 else _UNCOMPARED,
+        "uncompared": None if sum(row["bits"] is not None for row in _with_members(rows)) > 1 else _UNCOMPARED,
     }
 
 
@@ -153,10 +153,15 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' if number != 1 else ''}"
 
 
+def _with_members(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, each followed by its single seeds where it has several."""
+    return [each for row in rows for each in (row, *row["members"])]
+
+
 def _fit(board: dict[str, Any], room: int) -> tuple[int, list[str]]:
     """Keep the outcomes of as many rows as there is room for, best first; returns the room left and a note."""
     dropped = 0
-    for row in board["rows"]:
+    for row in _with_members(board["rows"]):
         size = sum(map(len, row["bits"] or ()))
         if size > room:
             row["bits"] = None

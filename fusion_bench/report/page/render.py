@@ -36,6 +36,14 @@ METHOD = (
         "Price 2012). Tests: McNemar's, exact, per task; the sign-flip test for the mean and for shared sources; all "
         "Holm-corrected together.",
     ),
+    (
+        "Several seeds",
+        "A method that ran with several seeds, all else equal, is one row: the mean over them. Half-width of its "
+        "interval and of a difference: √(t² A + c² B), A the variance from seed to seed over the number of seeds (less "
+        "what sampling the examples puts into it), t Student's with one degree of freedom less than seeds, B the "
+        "variance over examples of the share of seeds that are right. The p-value of a difference is that of the level "
+        "at which its interval reaches zero.",
+    ),
     ("History", HISTORY_RULE),
     (
         "Data access",
@@ -68,7 +76,7 @@ def render(
     from fusion_bench import __version__
 
     environment = assets.environment()
-    for function in (percent, signed, plain, bar, date, breakable, cell):
+    for function in (percent, signed, plain, bar, date, breakable, cell, comparable):
         environment.filters[function.__name__] = function
     markup = _markup()
     scripts, library = assets.scripts(), assets.plotly() if plotly is None else plotly
@@ -190,6 +198,17 @@ def cell(value: float | None, chart: Mapping[str, Any]) -> str:
     if value is None:
         return "–"
     return f"{value * (100 if chart['unit'] == '%' else 1):.{chart['digits']}f}".replace("-", "−")
+
+
+def comparable(row: Mapping[str, Any]) -> bool:
+    """Whether the page carries the outcomes of a row, or of all its seeds.
+
+    Example:
+        >>> comparable({"bits": None, "members": []}), comparable({"bits": None, "members": [{"bits": ["gA=="]}]})
+        (False, True)
+    """
+    members = row["members"]
+    return bool(row["bits"]) or (bool(members) and all(member["bits"] for member in members))
 
 
 def date(milliseconds: int) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -28,50 +29,79 @@ COSTS = (
 
 def board_of(group: Group, outcomes: Outcomes, standings: Mapping[str, Standing]) -> Board:
     """The leaderboard of the newest run of each method, with intervals and letters that count examples by source."""
-    # without their outcomes: the board would test them itself, and as if every example stood alone
+    # without their outcomes: the board would test them itself, and without the sources of older reports
     (board,) = leaderboards([{**run.result, "outcomes": {}} for run in group.newest.values()])
     rows = []
     for row in board.rows:
-        run = group.newest.get(row.name)
-        interval = (outcomes.interval(run.run_id) if run else None) or row.interval
+        family = group.methods.get(row.name)
+        interval = row.interval
+        if family is not None and family.has_seeds:
+            interval = outcomes.interval_of_seeds([run.run_id for run in family.members])
+        elif family is not None:
+            interval = outcomes.interval(family.members[0].run_id) or row.interval
         letters = standings[row.name].letters if row.name in standings else ""
         rows.append(dataclasses.replace(row, interval=interval, letters=letters))
     return dataclasses.replace(board, rows=tuple(rows))
 
 
 def rows_of(group: Group, outcomes: Outcomes, standings: Mapping[str, Standing]) -> list[dict[str, Any]]:
-    """One JSON object a row, best mean first; accuracies are fractions, ``bits`` None where no outcomes are known."""
-    from fusion_bench.metrics.intervals import accuracy_intervals
+    """One JSON object a row, best mean first; accuracies are fractions, ``bits`` None where no outcomes are known.
 
+    A row of a method with several seeds has no bits of its own, but ``members``, one a seed, which are like rows; their
+    ``at`` counts on from the last row.
+    """
     found = []
-    for row in board_of(group, outcomes, standings).rows:
-        run = group.newest.get(row.name)
-        correct = outcomes.correct.get(run.run_id) if run else None
-        per_task = {}
-        if correct is not None:
-            per_task = accuracy_intervals(correct, level=LEVEL, clusters=outcomes.clusters or None)
-        found.append(
-            {
-                "name": row.name,
-                "kind": row.kind,
-                "reference": row.is_reference,
-                "rank": row.rank,
-                "letters": row.letters,
-                "ranks": list(standings[row.name].ranks) if row.name in standings else None,
-                "mean": row.mean,
-                "interval": list(row.interval) if row.interval else None,
-                "normalized": row.normalized,
-                "accuracy": [row.accuracy.get(task) for task in group.tasks],
-                "intervals": [list(per_task[task]) if task in per_task else None for task in group.tasks],
-                "bits": None if correct is None else [_bits(correct[task]) for task in group.tasks],
-                **_about(row, run),
-            }
-        )
+    board = board_of(group, outcomes, standings)
+    count = len(board.rows)
+    for row in board.rows:
+        family = group.methods.get(row.name)
+        runs = () if family is None else family.members
+        members = []
+        if len(runs) > 1:
+            for run in runs:
+                (alone,) = (each for each in leaderboards([{**run.result, "outcomes": {}, "references": {}}])[0].rows)
+                alone = dataclasses.replace(alone, interval=outcomes.interval(run.run_id) or alone.interval, rank=None)
+                members.append({**_shown(group, alone, run, outcomes), "at": count})
+                count += 1
+        shown = _shown(group, row, runs[0] if len(runs) == 1 else None, outcomes)
+        if members:
+            shown["costs"] = _mean_costs(members)
+            shown["access"] = members[0]["access"]
+        ranks = list(standings[row.name].ranks) if row.name in standings else None
+        found.append({**shown, "letters": row.letters, "ranks": ranks, "members": members})
     return found
 
 
+def _shown(group: Group, row: Row, run: Run | None, outcomes: Outcomes) -> dict[str, Any]:
+    from fusion_bench.metrics.intervals import accuracy_intervals
+
+    correct = outcomes.correct.get(run.run_id) if run else None
+    per_task = {}
+    if correct is not None:
+        per_task = accuracy_intervals(correct, level=LEVEL, clusters=outcomes.clusters or None)
+    return {
+        "name": row.name,
+        "kind": row.kind,
+        "reference": row.is_reference,
+        "rank": row.rank,
+        "mean": row.mean,
+        "interval": list(row.interval) if row.interval else None,
+        "normalized": row.normalized,
+        "accuracy": [row.accuracy.get(task) for task in group.tasks],
+        "intervals": [list(per_task[task]) if task in per_task else None for task in group.tasks],
+        "bits": None if correct is None else [_bits(correct[task]) for task in group.tasks],
+        **_about(row, run),
+    }
+
+
+def _mean_costs(members: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Of several seeds the mean, of those costs that all of them have."""
+    known = [key for key, _, _ in COSTS if all(key in member["costs"] for member in members)]
+    return {key: fmean(member["costs"][key] for member in members) for key in known}
+
+
 def _about(row: Row, run: Run | None) -> dict[str, Any]:
-    if run is None:  # a bound that was measured along with a case
+    if run is None:  # a bound that was measured along with a case, or several seeds
         return {"access": list(row.data_access), "costs": {}, "run": None}
     metrics = run.result["metrics"]
     return {

@@ -20,12 +20,13 @@ class Standing:
 
 
 def standings(group: Group, outcomes: Outcomes) -> dict[str, Standing]:
-    """By label, of the newest run of each method; bounds are no entrants, and runs without outcomes are left out."""
-    methods = {
-        label: outcomes.correct[run.run_id]
-        for label, run in group.newest.items()
-        if not run.is_reference and run.run_id in outcomes.correct
-    }
+    """By name of the row; bounds are no entrants, and methods with a run whose outcomes are lost are left out."""
+    methods = {}
+    for name, family in group.methods.items():
+        found = [outcomes.correct.get(run.run_id) for run in family.members if not run.is_reference]
+        known = [correct for correct in found if correct is not None]
+        if known and len(known) == len(family.members):
+            methods[name] = known if family.has_seeds else known[0]
     if len(methods) < 2:
         return {}
     from fusion_bench.metrics.ranking import rank_runs

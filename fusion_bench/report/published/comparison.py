@@ -10,7 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 from fusion_bench import registry
-from fusion_bench.report.leaderboard import row_name
+from fusion_bench.families import row_name
+from fusion_bench.hub.pool_sources import with_pins
 from fusion_bench.report.published.digits import Average, check_average
 from fusion_bench.report.published.reading import Row, Table
 
@@ -204,7 +205,8 @@ def _pools(table: Table) -> dict[str, str | None]:
 
 
 def _shipped(group: str, name: str | None) -> dict[str, Any]:
-    return _fields(registry.read_config(group, name or ""))
+    config = registry.read_config(group, name or "")
+    return _fields(config if group == "algorithm" else with_pins(group, name or "", config))
 
 
 def _fields(config: Mapping[str, Any]) -> dict[str, Any]:

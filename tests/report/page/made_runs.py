@@ -115,10 +115,12 @@ def made_run(
     access: Sequence[str] = ("weights",),
     search: Mapping[str, Any] | None = None,
     versions: Mapping[str, str] | None = None,
+    seed: int | None = None,
     **costs: float,
 ) -> MadeRun:
-    """A finished run; one commit and one session a night."""
-    label = algorithm + (f"[{','.join(o.removeprefix('algorithm.') for o in overrides)}]" if overrides else "")
+    """A finished run; one commit and one session a night. All seeds of a label are one method."""
+    changed = [o.removeprefix("algorithm.") for o in overrides] + ([] if seed is None else [f"seed={seed}"])
+    label = algorithm + (f"[{','.join(changed)}]" if changed else "")
     accuracy = {task: found.accuracy for task, found in said.items()}
     metrics = {f"accuracy/{task}": value for task, value in accuracy.items()}
     metrics |= {f"normalized/{task}": value / 0.95 for task, value in accuracy.items()}
@@ -139,13 +141,18 @@ def made_run(
         "data_access": ", ".join(access),
     }
     result = {
-        "case": {**case, "seed": None, "device": "cpu", "id": identity},
+        "case": {**case, "seed": seed, "device": "cpu", "id": identity},
+        "seedless": "" if seed is None else f"{algorithm} {list(overrides)}",
         "kind": kind,
         "tasks": list(said),
         "metrics": metrics,
         "interval": [metrics["accuracy/mean"] - 0.02, metrics["accuracy/mean"] + 0.02],
         "data_access": list(access),
-        "config": {"algorithm": {"type": algorithm, "scaling": 0.3}, "seed": 0, "device": "cpu"},
+        "config": {
+            "algorithm": {"type": algorithm, "scaling": 0.3, **({} if seed is None else {"seed": seed})},
+            "seed": seed or 0,
+            "device": "cpu",
+        },
         "fingerprint": hashlib.sha256(f"{identity}{night}".encode()).hexdigest()[:32],
         "tags": tags,
         "references": {},

@@ -11,7 +11,7 @@ from scipy import stats
 
 from fusion_bench.metrics.mcnemar import mcnemar_p_values
 from fusion_bench.metrics.sign_flip import sign_flip_test
-from fusion_bench.report.comparison import compare_runs
+from fusion_bench.report.comparison import compare_runs, compare_seeds
 from fusion_bench.report.page import build_payload, write_report
 from tests.report.page.made_runs import TASKS, World, made_run
 
@@ -61,6 +61,61 @@ def test_all_pairs_agree_with_the_comparison_of_two_runs(tab, compared):
                 assert mine["p"] == pytest.approx(theirs.p_value, rel=0.011), mine["name"]
                 checked["exact"] += 1
     assert min(checked.values()) > 20
+
+
+@pytest.fixture(scope="module")
+def seeded(world):
+    """Methods with two, three and five seeds, one of which hardly depends on them, and two without chance."""
+    runs = [made_run(name, world.predictions(skill)) for name, skill in (("plain", 0.6), ("far", 0.8))]
+    for name, skill, count, step in (("two", 0.6, 2, 0.01), ("three", 0.62, 3, 0.02), ("still", 0.55, 5, 0.0)):
+        for seed in range(count):
+            said = world.predictions(skill + step * seed, noise=100 + seed)
+            runs.append(made_run(name, said, seed=seed))
+    return runs
+
+
+def test_methods_with_seeds_agree_with_their_comparison(seeded, browser, tmp_path):
+    (board,) = build_payload(seeded).content["boards"]
+    write_report(seeded, [], tmp_path / "report.html")
+    tab = browser.new_page()
+    tab.goto((tmp_path / "report.html").as_uri())
+    clusters = {"letters": seeded[0].said["letters"].cluster}
+    sides = {}
+    for run in seeded:
+        sides.setdefault(run.result["case"]["algorithm"], []).append(run.correct())
+    assert {row["name"]: len(row["members"]) for row in board["rows"]} == {
+        name: len(runs) if len(runs) > 1 else 0 for name, runs in sides.items()
+    }
+    checked = 0
+    for a, b in itertools.permutations(range(len(board["rows"])), 2):
+        names = [board["rows"][at]["name"] for at in (a, b)]
+        if not any(len(sides[name]) > 1 for name in names):
+            continue
+        found = tab.evaluate("([a, b]) => window.fusionBench.compare(0, a, b)", [a, b])
+        first, second = (sides[name] if len(sides[name]) > 1 else sides[name][0] for name in names)
+        expected = compare_seeds(first, second, clusters=clusters).lines
+        for mine, theirs in zip(found, expected, strict=True):
+            assert mine["name"] == theirs.name
+            for name in ("difference", "low", "high", "first", "second"):
+                assert mine[name] == pytest.approx(getattr(theirs, name), abs=1e-9), (names, theirs.name, name)
+            assert mine["p"] == pytest.approx(theirs.p_value, rel=1e-4), (names, theirs.name)
+            checked += 1
+    assert checked > 80
+    first, second = board["rows"][1]["members"][:2] if board["rows"][1]["members"] else board["rows"][2]["members"][:2]
+    pair = tab.evaluate("([a, b]) => window.fusionBench.compare(0, a, b)", [first["at"], second["at"]])
+    runs = {run.label: run.correct() for run in seeded}
+    (*_, mean) = compare_runs(runs[first["name"]], runs[second["name"]], clusters=clusters).lines
+    assert (pair[-1]["low"], pair[-1]["high"]) == (pytest.approx(mean.low), pytest.approx(mean.high))
+    tab.close()
+
+
+@pytest.mark.parametrize("beyond", [0.9, 0.3, 0.05, 1e-3, 1e-8, 1e-15])
+def test_quantiles_far_out(tab, beyond):
+    normal = tab.evaluate("beyond => window.fusionBench.critical(Infinity, beyond)", beyond)
+    assert normal == pytest.approx(stats.norm.isf(beyond / 2), rel=1e-8)
+    assert tab.evaluate("beyond => window.fusionBench.critical(2, beyond)", beyond) == pytest.approx(
+        stats.t.isf(beyond / 2, 2), rel=1e-8
+    )
 
 
 @pytest.mark.parametrize("df", [1.0, 1.7, 2.0, 5.5, 24.0, 300.0, 1e6])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.report.page.made_runs import TASKS
+from fusion_bench.report.page import write_report
+from tests.report.page.made_runs import TASKS, made_run
 from tests.report.page.test_pictures import Task
 
 
@@ -259,3 +260,21 @@ def test_the_tables_read_without_a_script(browser, page_path):
     assert tab.locator("#b1").is_visible()
     assert "need JavaScript" in tab.locator("#b0-tradeoff").text_content().replace("needs", "need")
     context.close()
+
+
+def test_seeds_are_one_row_that_opens(opened, world, tmp_path):
+    runs = [made_run("dare", world.predictions(0.6, noise=seed), seed=seed) for seed in range(3)]
+    write_report([*runs, made_run("ties", world.predictions(0.8))], [], tmp_path / "seeds.html")
+    tab = opened(tmp_path / "seeds.html")
+    rows = tab.locator("#b0 table.leaderboard tbody tr")
+    assert rows.count() == 2
+    assert not tab.get_by_label("dare[seed=1]", exact=True).is_visible()
+    tab.locator("details.seeds summary").click()
+    tab.get_by_label("dare[seed=1]", exact=True).check()
+    tab.get_by_label("dare[seed=2]", exact=True).check()
+    assert "A is dare[seed=1], B is dare[seed=2]" in tab.locator("#b0-compare caption").text_content()
+    tab.get_by_label("dare", exact=True).check()
+    tab.get_by_label("ties", exact=True).check()
+    assert "A is dare, B is ties" in tab.locator("#b0-compare caption").text_content()
+    assert "seeds (3 of A, 1 of B) and examples both as a sample" in tab.locator("#b0-compare").text_content()
+    assert "null" not in tab.locator("#b0-compare").text_content()

@@ -9,6 +9,7 @@ import pytest
 
 from fusion_bench.metrics.intervals import accuracy_intervals, mean_accuracy_interval
 from fusion_bench.metrics.ranking import rank_runs
+from fusion_bench.metrics.seeds import seeded_mean
 from fusion_bench.report.page import build_payload, payload
 from fusion_bench.report.page.render import percent
 from tests.report.page.made_runs import TASKS, World, made_run
@@ -113,3 +114,21 @@ def test_runs_are_not_changed(world):
     before = json.dumps(run.result)
     build_payload([run, dataclasses.replace(made_run("b", World(size=300).predictions(0.6)))])
     assert json.dumps(run.result) == before
+
+
+def test_seeds_of_a_method_are_one_row_and_its_runs_stay(world):
+    runs = [made_run("dare", world.predictions(0.6, noise=seed), seed=seed, fusion_seconds=seed) for seed in (1, 2, 3)]
+    runs.append(made_run("ties", world.predictions(0.8)))
+    (board,) = build_payload(runs).content["boards"]
+    clusters = {"letters": runs[0].said["letters"].cluster}
+    _, dare = board["rows"]
+    expected = seeded_mean([run.correct() for run in runs[:3]], clusters=clusters)
+    assert (dare["name"], dare["rank"], dare["bits"], dare["run"]) == ("dare", 2, None, None)
+    assert dare["interval"] == [expected.low, expected.high]
+    assert dare["costs"]["fusion"] == 2.0
+    assert dare["letters"] == "b"
+    assert [member["name"] for member in dare["members"]] == [f"dare[seed={seed}]" for seed in (1, 2, 3)]
+    assert [member["at"] for member in dare["members"]] == [2, 3, 4]
+    assert [member["run"]["id"] for member in dare["members"]] == [run.run_id for run in runs[:3]]
+    assert all(member["bits"] for member in dare["members"])
+    assert "2 methods and 0 bounds" in board["summary"]

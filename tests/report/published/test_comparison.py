@@ -41,7 +41,7 @@ def test_the_text_of_the_issue(tables):
     assert (row.text, row.inside, row.table) == ("paper 72.2, here 72.0 ± 0.3", True, "clip_vit_b32_ta8")
     assert row.differences["eurosat"] == pytest.approx(72.0 - 76.8)
     assert row.interval == pytest.approx((71.7, 72.3))
-    assert "prompt" in row.differs
+    assert "pins neither data nor processor" in row.differs
 
 
 def test_what_a_case_composes_is_what_is_matched(tables):

@@ -10,7 +10,7 @@ function makeCompare(article, board) {
   const second = rowSelect(rows, b.at, `${article.id}-b`);
   const result = el("div", { class: "comparison later" });
   const examples = makeExamples(board, article.id);
-  const update = () => draw(board, board.rows[first.value], board.rows[second.value], result, examples);
+  const update = () => draw(board, board.all[first.value], board.all[second.value], result, examples);
   const swap = () => {
     [first.value, second.value] = [second.value, first.value];
     update();
@@ -34,7 +34,7 @@ function makeCompare(article, board) {
       panel.dataset.drawn = "";
       update();
     },
-    headline: (x, y) => sentence(board.rows[x], board.rows[y], compareRows(board, board.rows[x], board.rows[y])),
+    headline: (x, y) => sentence(board.all[x], board.all[y], compareRows(board, board.all[x], board.all[y])),
   };
 }
 
@@ -68,17 +68,23 @@ function draw(board, a, b, into, examples) {
     ? ` Examples of ${clustered.join(", ")} are counted by the source they share.`
     : "";
   into.classList.remove("later");
-  into.replaceChildren(
+  const parts = [
     el("p", { class: "finding", "aria-live": "polite" }, sentence(a, b, lines)),
     el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Differences per task" }, table),
     el(
       "p",
       { class: "note" },
-      `Intervals are of each line alone; p-values are exact (McNemar, sign-flip) and corrected over the ${lines.length} lines; the letters of the leaderboard are corrected over all pairs of methods.${about}`,
+      `Intervals are of each line alone; p-values ${kindOf(a, b)} corrected over the ${lines.length} lines; the letters of the leaderboard are corrected over all pairs of methods.${about}`,
     ),
     settingsOf(a, b),
     examples(a, b, lines),
-  );
+  ];
+  into.replaceChildren(...parts.filter(Boolean)); // several seeds have neither settings nor examples of one run
+}
+
+function kindOf(a, b) {
+  if (runsOf(a).length === 1 && runsOf(b).length === 1) return "are exact (McNemar, sign-flip) and";
+  return `take seeds (${runsOf(a).length} of A, ${runsOf(b).length} of B) and examples both as a sample and are`;
 }
 
 function lineOf(line, reach) {

@@ -56,7 +56,7 @@ function wordsOf(base64, width) {
   return words;
 }
 
-// A picker of rows; `value` is the position in board.rows.
+// A picker of rows; `value` is the position in board.all.
 function rowSelect(rows, chosen, id) {
   return el(
     "select",
@@ -65,5 +65,10 @@ function rowSelect(rows, chosen, id) {
   );
 }
 
-const withBits = (board) => board.rows.filter((row) => row.bits);
-BOARDS.forEach((board) => board.rows.forEach((row, at) => (row.at = at)));
+// The runs of a row: one, or one a seed.
+const runsOf = (row) => (row.members && row.members.length ? row.members : [row]);
+const withBits = (board) => board.all.filter((row) => runsOf(row).every((run) => run.bits));
+BOARDS.forEach((board) => {
+  board.all = [...board.rows, ...board.rows.flatMap((row) => row.members)];
+  board.all.forEach((row, at) => (row.at = at));
+});

@@ -43,13 +43,31 @@ function incompleteBeta(x, a, b) {
 // P(|T| ≥ t) with df degrees of freedom
 const bothTails = (t, df) => incompleteBeta(df / (df + t * t), df / 2, 0.5);
 
-function critical(df) {
-  if (!Number.isFinite(df)) return PAYLOAD.z;
+// P(|Z| ≥ z) of the normal law: a series near 0, a continued fraction far out
+function bothTailsNormal(z) {
+  const density = Math.exp(-(z * z) / 2) / Math.sqrt(2 * Math.PI);
+  if (z < 3) {
+    let [term, sum] = [z, z];
+    for (let k = 3; term > 1e-17 * sum; k += 2) {
+      term *= (z * z) / k;
+      sum += term;
+    }
+    return 1 - 2 * density * sum;
+  }
+  let found = z;
+  for (let k = 200; k > 0; k--) found = z + k / found;
+  return (2 * density) / found;
+}
+
+// The value that both tails together exceed with probability `beyond`
+function critical(df, beyond = 1 - PAYLOAD.level) {
+  if (!Number.isFinite(df) && beyond === 1 - PAYLOAD.level) return PAYLOAD.z;
+  const tails = (t) => (Number.isFinite(df) ? bothTails(t, df) : bothTailsNormal(t));
   let [low, high] = [0, 2];
-  while (bothTails(high, df) > 1 - PAYLOAD.level) high *= 2;
+  while (tails(high) > beyond) high *= 2;
   for (let i = 0; i < 100 && high - low > 1e-13 * high; i++) {
     const middle = (low + high) / 2;
-    if (bothTails(middle, df) > 1 - PAYLOAD.level) low = middle;
+    if (tails(middle) > beyond) low = middle;
     else high = middle;
   }
   return (low + high) / 2;

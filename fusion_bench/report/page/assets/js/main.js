@@ -94,7 +94,7 @@ function start() {
 start();
 
 window.fusionBench = {
-  compare: (board, a, b) => compareRows(BOARDS[board], BOARDS[board].rows[a], BOARDS[board].rows[b]),
+  compare: (board, a, b) => compareRows(BOARDS[board], BOARDS[board].all[a], BOARDS[board].all[b]),
   critical,
   signFlip,
 };

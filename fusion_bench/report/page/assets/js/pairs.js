@@ -19,10 +19,10 @@ function sourcesOf(board, t) {
 
 const polynomial = (coefficients, x) => coefficients.reduceRight((sum, c) => sum * x + c, 0);
 
-// metrics.variance.spread of the differences of one task
-function spreadOf(n, gained, lost, sums, source) {
-  const mean = (gained - lost) / n;
-  const squares = gained + lost - n * mean * mean;
+// metrics.variance.spread of the values of one task, from their sum, their squares' and those of each source
+function spreadOf(n, sum, squared, sums, source) {
+  const mean = sum / n;
+  const squares = Math.max(0, squared - n * mean * mean);
   const independent = squares / (n - 1) / n;
   if (!source) return { variance: independent, extra: 0, df: Infinity };
   let [sandwich, between, sizesSquared] = [0, 0, 0];
@@ -49,19 +49,18 @@ function pooledDegrees(spreads) {
   return lost > 0 ? spreads.reduce((sum, s) => sum + s.variance, 0) ** 2 / lost : Infinity;
 }
 
-// metrics.paired.difference_limits
+// metrics.paired.difference_limits: the centre, what c is multiplied with, and c
 function limitsOf(tasks) {
   const c = critical(pooledDegrees(tasks.map((task) => task.spread)));
   const kappa = c ** 2 / (4 * tasks.length);
   let [centre, variance] = [0, 0];
-  for (const { n, gained, lost, spread } of tasks) {
+  for (const { n, sum, squared, spread } of tasks) {
     const total = n + 2 * kappa;
-    const mean = (gained - lost) / total;
+    const mean = sum / total;
     centre += mean / tasks.length;
-    variance += ((gained + lost + 2 * kappa) / total - mean ** 2) / total + spread.extra;
+    variance += ((squared + 2 * kappa) / total - mean ** 2) / total + spread.extra;
   }
-  const half = (c * Math.sqrt(variance)) / tasks.length;
-  return [centre - half, centre + half];
+  return { centre, error: Math.sqrt(variance) / tasks.length, c };
 }
 
 function holm(values) {
@@ -77,6 +76,7 @@ function holm(values) {
 
 // One line a task, and "mean" last. Differences are A − B.
 function compareRows(board, a, b) {
+  if (runsOf(a).length > 1 || runsOf(b).length > 1) return compareSeeds(board, a, b);
   const tasks = board.tasks.map((name, t) => {
     const [first, second, source] = [outcomesOf(board, a, t), outcomesOf(board, b, t), sourcesOf(board, t)];
     const n = first.length;
@@ -89,7 +89,8 @@ function compareRows(board, a, b) {
       if (d && source) sums[source.codes[i]] += d;
     }
     const units = source ? sums : { gained, lost };
-    return { name, n, gained, lost, units, spread: spreadOf(n, gained, lost, sums, source), clustered: !!source };
+    const spread = spreadOf(n, gained - lost, gained + lost, sums, source);
+    return { name, n, gained, lost, sum: gained - lost, squared: gained + lost, units, spread, clustered: !!source };
   });
   const unitsOf = ({ n, units, gained, lost }) => ({
     n,
@@ -99,7 +100,8 @@ function compareRows(board, a, b) {
   p.push(signFlip(tasks.map(unitsOf)));
   const corrected = holm(p);
   const lines = tasks.map((task, t) => {
-    const [low, high] = limitsOf([task]);
+    const { centre, error, c } = limitsOf([task]);
+    const [low, high] = [centre - c * error, centre + c * error];
     const { name, n, gained, lost, clustered } = task;
     const difference = (gained - lost) / n;
     return {
@@ -107,7 +109,8 @@ function compareRows(board, a, b) {
       first: a.accuracy[t], second: b.accuracy[t], p: corrected[t],
     };
   });
-  const [low, high] = limitsOf(tasks);
+  const { centre, error, c } = limitsOf(tasks);
+  const [low, high] = [centre - c * error, centre + c * error];
   const difference = lines.reduce((sum, line) => sum + line.difference, 0) / lines.length;
   lines.push({ name: "mean", difference, low, high, first: a.mean, second: b.mean, p: corrected[tasks.length] });
   return lines;
