@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -47,7 +48,7 @@ def compose(
             _main_folder(root, config_dir) as (folder, paths),
             initialize_config_dir(config_dir=str(folder), version_base="1.3"),
         ):
-            composed = hydra_compose(config_name, overrides=[*paths, *overrides])
+            composed = hydra_compose(config_name, overrides=[*paths, *map(_quoted, overrides)])
         content = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise _explained(error, overrides, config_dir) from error
@@ -62,10 +63,15 @@ def compose(
 
 
 def compose_case(case: Case, *, config_dir: Path | None = None, config_name: str = CONFIG_NAME) -> dict[str, Any]:
-    """The configuration of a case."""
+    """The configuration of a case, its pools at the commits that are pinned."""
+    from fusion_bench.hub.pool_sources import with_pins
+
     names = [f"{group}={getattr(case, group)}" for group in registry.GROUPS]
     rest = [f"++seed={case.seed or 0}", f"++device={case.device}"]
-    return compose([*names, *case.overrides, *rest], config_dir=config_dir, config_name=config_name)
+    content = compose([*names, *case.overrides, *rest], config_dir=config_dir, config_name=config_name)
+    for group in ("modelpool", "taskpool"):
+        content[group] = with_pins(group, getattr(case, group), content[group], config_dir=config_dir)
+    return content
 
 
 def root_file(config_name: str, config_dir: Path | None = None) -> Path:
@@ -113,8 +119,35 @@ def _check_names(overrides: Sequence[str], config_dir: Path | None) -> None:
             registry.read_config(key, value, config_dir=config_dir)  # an error in it names the file
 
 
+def _quoted(override: str) -> str:
+    """A group's choice in quotes where Hydra's grammar has no such word: file names may be of any script.
+
+    Example:
+        >>> _quoted("algorithm=合併"), _quoted("algorithm=ties"), _quoted("algorithm.between=[a,b]")
+        ("algorithm='合併'", 'algorithm=ties', 'algorithm.between=[a,b]')
+    """
+    key, equals, value = override.partition("=")
+    if not equals or key not in registry.GROUPS or re.fullmatch(r"[A-Za-z0-9_./\\:-]+", value):
+        return override
+    return f"{key}={_in_quotes(value)}"
+
+
+def _in_quotes(value: str) -> str:
+    # a backslash counts only in front of a quote, and the value ends with one
+    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
+    return f"'{escaped}'"
+
+
 def _explained(error: Exception, overrides: Sequence[str], config_dir: Path | None) -> FusionBenchError:
     """Hydra's complaint in one sentence, with the nearest key where a key was wrong."""
+    from hydra.errors import OverrideParseException
+
+    if isinstance(error, OverrideParseException):
+        key, _, value = error.override.partition("=")
+        return FusionBenchError(
+            f"{key}: the value {value} cannot be read",
+            hint=f'text with other letters and signs than A-Z needs quotes of its own: "{key}={_in_quotes(value)}"',
+        )
     message = " ".join(str(error).split())
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")

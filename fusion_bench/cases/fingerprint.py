@@ -24,6 +24,17 @@ def fingerprint(config: Mapping[str, Any], *content: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def without_seed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration but for seeds: what the runs of one method with several seeds have in common.
+
+    Example:
+        >>> without_seed({"seed": 3, "algorithm": {"seed": 3, "scaling": 0.3}})
+        {'algorithm': {'scaling': 0.3}}
+    """
+    rest = {key: value for key, value in config.items() if key != "seed"}
+    return {**rest, "algorithm": {key: value for key, value in config["algorithm"].items() if key != "seed"}}
+
+
 def plugin_hash(classes: Iterable[type]) -> str:
     """A hash of the code behind classes that are not this package's: a user's plugin changes results too.
 
@@ -34,17 +45,21 @@ def plugin_hash(classes: Iterable[type]) -> str:
         >>> plugin_hash([Case])
         ''
     """
-    files: set[Path] = set()
-    for cls in classes:
-        if cls.__module__.partition(".")[0] != "fusion_bench":
-            path = Path(inspect.getfile(cls))
-            files |= set(path.parent.rglob("*.py")) if "." in cls.__module__ else {path}
+    files = {path for cls in classes for path in plugin_files(cls)}
     if not files:
         return ""
     found = hashlib.sha256()
     for path in sorted(files):
         found.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return found.hexdigest()
+
+
+def plugin_files(cls: type) -> list[Path]:
+    """The Python files behind a class that is not this package's, sorted; none behind one that is."""
+    if cls.__module__.partition(".")[0] == "fusion_bench":
+        return []
+    path = Path(inspect.getfile(cls))
+    return sorted(path.parent.rglob("*.py")) if "." in cls.__module__ else [path]
 
 
 def code_hash(package: Path | None = None) -> str:

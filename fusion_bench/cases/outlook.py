@@ -1,4 +1,4 @@
-"""What cases would read, hold and write, known from YAML files and file sizes; nothing is opened and no torch imported."""
+"""What cases would read, hold and write, told from YAML and file sizes: nothing is opened and no torch imported."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def outlooks(cases: Sequence[Case], *, config_dir: Path | None = None) -> list[C
     """What each case would need.
 
     Memory is, of a merging method, two models (the result and one that is read or evaluated) and what the engine
-    takes; of an ensemble and of ``experts`` two models, the members being evaluated one after the other; of ``pretrained`` one.
+    takes; of an ensemble two, the members being evaluated one after the other; of a reference one.
 
     Example:
         >>> (one,) = outlooks([Case("ties", "clip_mini", "mini8")])

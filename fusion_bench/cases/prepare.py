@@ -11,7 +11,8 @@ import torch
 
 from fusion_bench import registry
 from fusion_bench.cases.case import Case
-from fusion_bench.cases.fingerprint import fingerprint, plugin_hash
+from fusion_bench.cases.fingerprint import fingerprint, plugin_hash, without_seed
+from fusion_bench.cases.provenance import plugin_sources
 from fusion_bench.cases.search import combinations, open_fields
 from fusion_bench.cases.session import Bound, Session
 from fusion_bench.cases.storage import keeps, model_bytes
@@ -21,6 +22,8 @@ from fusion_bench.modelpools.view import whole
 
 if TYPE_CHECKING:
     from fusion_bench.algorithms.base import Algorithm
+
+CPU_PRECISION = "float32"  # goes without saying: fingerprints are of what differs from it
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Prepared:
         grid: the fields that validation data decides, with the values to try.
         config: the composed configuration.
         fingerprint: of configuration, checkpoints, data and code.
+        seedless: the same without the seed; empty where the method has none.
+        plugins: the user's own code that the case runs, see `provenance.plugin_sources`.
         loading: seconds that opening the pools took.
     """
 
@@ -41,6 +46,8 @@ class Prepared:
     config: dict[str, Any]
     bound: Bound
     fingerprint: str
+    seedless: str
+    plugins: dict[str, str]
     loading: float
 
 
@@ -59,15 +66,18 @@ def prepare(case: Case, session: Session) -> Prepared:
     size = model_bytes(bound.modelpool)
     loading = time.perf_counter() - start
     facts = bound.taskpool.facts()
-    config = {**config, **({"data": facts} if facts else {})}
-    theirs = plugin_hash([type(algorithm), type(whole(bound.modelpool)), type(bound.taskpool)])
-    content = (bound.modelpool.content_hash(), bound.taskpool.content_hash())
-    mark = fingerprint(config, *content, session.code, theirs, torch.__version__)
+    precision = bound.steps.precision(case.device)
+    config |= {**({"data": facts} if facts else {}), **({} if precision == CPU_PRECISION else {"precision": precision})}
+    classes = [type(algorithm), type(whole(bound.modelpool)), type(bound.taskpool)]
+    pools = (bound.modelpool.content_hash(), bound.taskpool.content_hash())
+    content = (*pools, session.code, plugin_hash(classes), torch.__version__)
+    seedless = fingerprint(without_seed(config), *content) if "seed" in config["algorithm"] else ""
     store = session.store
     if store is not None and store.location.artifacts is not None and keeps(session.save_models, size):
         hint = "make room, or keep no models: --save-models none"
         check_room(store.location.artifacts, size, what="a fused model", hint=hint)
-    return Prepared(case, algorithm, grid, config, bound, mark, loading)
+    mark, plugins = fingerprint(config, *content), plugin_sources(classes)
+    return Prepared(case, algorithm, grid, config, bound, mark, seedless, plugins, loading)
 
 
 def seeded(fields: Mapping[str, Any], case: Case) -> dict[str, Any]:

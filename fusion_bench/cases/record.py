@@ -80,6 +80,7 @@ def record(
     for group in registry.GROUPS:
         config[group] = {k: v for k, v in result.config[group].items() if k not in _UNLOGGED}
     params = {**flat(config), **{group: result.case[group] for group in registry.GROUPS}}
+    params["precision"] = result.tags["precision"]
     tags = {"mlflow.note.content": note(result), "data_access": ", ".join(result.data_access)}
     run.log(result.metrics, params, {**tags, "model": "kept"} if kept else tags)
     for rival in rivals:

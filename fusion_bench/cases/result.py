@@ -17,12 +17,16 @@ class CaseResult:
         metrics: flat, as logged: ``accuracy/<task>``, ``accuracy/mean``, ``normalized/…``, ``loss/…``, ``cost/…``.
         interval: 95 % interval of ``accuracy/mean`` over the test examples.
         references: accuracy per task of the bounds, ``pretrained`` and ``experts``, on the same examples.
+        seedless: the fingerprint without the seed, the same for all seeds of a method; empty where it has none.
         search: what was tried on the validation split: ``{"scaling": [[value, mean accuracy], …]}``.
         outcomes: per task ``n`` examples, ``correct`` (one bit an example, `metrics.packing.pack`) and
             ``predictions`` (their digest).
         reference_outcomes: the same of ``pretrained`` and ``experts``.
+        clusters: which source each example comes from (`metrics.packing.pack_sources`), for tasks where some share one.
         data: digest of the evaluated examples, by task.
-        trials, groups: what a protocol's further fusions gave, and the means reported of them; empty without one.
+        trials, groups: what a protocol's fusions gave, the main one first, and the means reported of them; empty
+            without one. Each but the main one has ``outcomes`` and ``data`` of its own.
+        plugins: the user's own code that it ran (`provenance.plugin_sources`).
         deterministic: whether the same inputs give the same predictions, to the last, on one machine.
     """
 
@@ -39,10 +43,13 @@ class CaseResult:
     search: dict[str, Any] = field(default_factory=dict)
     outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
     reference_outcomes: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    clusters: dict[str, str] = field(default_factory=dict)
     data: dict[str, str] = field(default_factory=dict)
     deterministic: bool = True
     trials: list[dict[str, Any]] = field(default_factory=list)
     groups: list[dict[str, Any]] = field(default_factory=list)
+    plugins: dict[str, str] = field(default_factory=dict)
+    seedless: str = ""
     run_id: str | None = None
     resumed: bool = False
     schema: int = SCHEMA

@@ -91,7 +91,10 @@ def _about(case: Case, session: Session) -> dict[str, str]:
 
 def _tags(prepared: Prepared, session: Session) -> dict[str, str]:
     access = ", ".join(prepared.algorithm.data_access)
-    return {**_about(prepared.case, session), "fingerprint": prepared.fingerprint, "data_access": access}
+    tags = {**_about(prepared.case, session), "fingerprint": prepared.fingerprint, "data_access": access}
+    tags["precision"] = prepared.bound.steps.precision(prepared.case.device)
+    tags |= {"seedless": prepared.seedless} if prepared.seedless else {}
+    return tags | ({"plugins": json.dumps(prepared.plugins)} if prepared.plugins else {})
 
 
 def _compute(
@@ -120,7 +123,8 @@ def _compute(
         progress("fuse", 0, 1)
         model, costs = fuse(algorithm, pool, progress)
         start = time.perf_counter()
-        predictions = evaluate(model, adapters, progress=progress, cache=bound.cache, device=case.device)
+        shared: dict[str, Any] = {"cache": bound.cache, "device": case.device, "steps": bound.steps}
+        predictions = evaluate(model, adapters, progress=progress, **shared)
         evaluating = time.perf_counter() - start
     check_finite_losses(predictions)
     known = {task: p.accuracy for task, p in experts.items()}

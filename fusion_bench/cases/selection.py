@@ -34,7 +34,7 @@ def matrix(
             ``default: false`` (protocols).
         overrides: ``group.field=value[,value…]``; several values make several cases. A case whose algorithm lacks an
             overridden field is left out of a sweep over several algorithms, and is an error when nothing is left.
-        words: text (the expression after ``-k``) in which the whole name of a variant, a pool or a protocol asks for it.
+        words: text (the expression after ``-k``) in which the whole name of a variant, pool or protocol asks for it.
 
     Raises:
         FusionBenchError: an unknown name, with the nearest; pools that do not fit each other; an unknown field.

@@ -24,6 +24,7 @@ from fusion_bench.modelpools.view import restricted
 from fusion_bench.progress import Progress, silent
 from fusion_bench.taskpools.base import TaskAdapter, TaskPool
 from fusion_bench.taskpools.evaluate import LogitCache, evaluate
+from fusion_bench.taskpools.steps import Steps, Wish
 
 if TYPE_CHECKING:
     from fusion_bench.tracking.store import Store
@@ -33,9 +34,13 @@ class Bound:
     """A model pool with a task pool bound to it, and the logits of the pool's own models.
 
     Of the model pool only what the task pool's protocol lets a case read: the experts of its main trial.
+
+    Args:
+        steps: how batches of these pools are run.
     """
 
-    def __init__(self, modelpool: ModelPool, taskpool: TaskPool) -> None:
+    def __init__(self, modelpool: ModelPool, taskpool: TaskPool, steps: Steps) -> None:
+        self.steps = steps
         self.trials = taskpool.trials(modelpool.expert_names)
         self.modelpool, self.taskpool = restricted(modelpool, self.trials[0].experts), taskpool
         self.adapters: dict[str, TaskAdapter] = dict(taskpool.bind(self.modelpool))
@@ -56,6 +61,7 @@ class Session:
         config_name: the root configuration.
         save_models: "none", "best" (of this session, per experiment) or "all"; None keeps the models of small pools.
         resume: reuse finished runs with the same fingerprint.
+        precision: that models are evaluated in, see `Steps`: "auto", "float32" or "bfloat16".
         memory: bytes of models and logits kept between cases; the least recently used pool goes first. Default: a
             quarter of the machine's memory.
         name: tag of all runs of this session.
@@ -70,6 +76,7 @@ class Session:
         tracking_uri: str | None = None,
         save_models: str | None = None,
         resume: bool = False,
+        precision: Wish = "auto",
         memory: int | None = None,
         name: str | None = None,
         source: str = "fusion_bench",
@@ -82,6 +89,8 @@ class Session:
         self.code = code_hash()
         self.provenance = provenance()
         self._memory = memory if memory is not None else psutil.virtual_memory().total // 4
+        self._precision = Steps(precision).wish
+        self._steps: dict[str, Steps] = {}
         self._bound: OrderedDict[str, Bound] = OrderedDict()
         self._configs: dict[Case, dict[str, Any]] = {}
         self._uri = tracking_uri
@@ -111,7 +120,8 @@ class Session:
         if key not in self._bound:
             modelpool = self._build("modelpool", config, case.modelpool)
             taskpool = self._build("taskpool", config, case.taskpool)
-            self._bound[key] = Bound(modelpool, taskpool)
+            steps = self._steps.setdefault(key, Steps(self._precision))  # what fits is known after the pools are gone
+            self._bound[key] = Bound(modelpool, taskpool, steps)
         self._bound.move_to_end(key)
         self._make_room()
         return self._bound[key]
@@ -153,11 +163,11 @@ class Session:
         pool = bound.modelpool
         base = pool.model("base")
         own = {task: pool.model(task) for task in bound.taskpool.tasks if task in pool.expert_names}
-        device = case.device
-        low = evaluate(base, bound.adapters, progress=progress, cache=bound.cache, device=device)
+        shared: dict[str, Any] = {"progress": progress, "cache": bound.cache, "device": case.device}
+        low = evaluate(base, bound.adapters, **shared, steps=bound.steps)
         high: dict[str, Predictions] = {}
         for task, model in own.items():
-            high |= evaluate(model, bound.adapters, tasks=[task], progress=progress, cache=bound.cache, device=device)
+            high |= evaluate(model, bound.adapters, tasks=[task], **shared, steps=bound.steps)
         return low, high
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from fusion_bench.cases.prepare import Prepared
 from fusion_bench.cases.search import Candidates, Search, combinations, grid_search
+from fusion_bench.metrics.packing import are_shared, pack, pack_sources
 from fusion_bench.metrics.predictions import Predictions
 from fusion_bench.modelpools.view import restricted
 from fusion_bench.progress import Progress, silent
@@ -32,11 +33,13 @@ class Finished:
         outcomes: the main trial's first; this one alone where the protocol has no other.
         groups: what the protocol reports of them.
         predictions: of every trial but the main one, by its name and by task.
+        data: digests of the examples that those are of.
     """
 
     outcomes: tuple[Outcome, ...]
     groups: tuple[Group, ...]
     predictions: dict[str, dict[str, Predictions]]
+    data: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -45,7 +48,19 @@ class Finished:
 
     def to_list(self) -> list[dict[str, Any]]:
         """The trials as they stand in the report; empty where there is nothing beyond the main trial's metrics."""
-        return [_record(outcome) for outcome in self.outcomes] if self.groups else []
+        return [self._record(outcome) for outcome in self.outcomes] if self.groups else []
+
+    def _record(self, outcome: Outcome) -> dict[str, Any]:
+        trial = dataclasses.asdict(outcome.trial)
+        shown = {key: list(value) if isinstance(value, tuple) else value for key, value in trial.items()}
+        found = {"values": outcome.values, "examples": outcome.examples, "accuracy": outcome.accuracy}
+        found |= {"normalized": outcome.normalized, "conditions": outcome.conditions}
+        said = self.predictions.get(outcome.trial.name)
+        if said is not None:
+            found |= {"outcomes": packed_outcomes(said), "data": self.data[outcome.trial.name]}
+            if outcome.trial.split != self.outcomes[0].trial.split:  # else they are the main trial's
+                found |= {"clusters": packed_sources(said)}
+        return {**shown, **found}
 
     def table(self) -> pd.DataFrame:
         """Every example of every trial but the main one: trial, task, index, label, prediction."""
@@ -114,7 +129,8 @@ class Trials:
                 del self._fusions[trial.experts]  # it holds a task vector: fifty of them would be a gigabyte
         if others:
             self._progress("trials", len(others), len(others))
-        return Finished(tuple(outcomes), tuple(bound.taskpool.groups(outcomes)), found)
+        data = {t.name: {task: bound.adapters[task].data_hash(t.split) for task in t.tasks} for t in others}
+        return Finished(tuple(outcomes), tuple(bound.taskpool.groups(outcomes)), found, data)
 
     def _written(self) -> dict[str, Any]:
         """The fields that a search could decide, as the algorithm has them without one."""
@@ -184,7 +200,15 @@ class _Fusions:
             self.adopt(
                 values,
                 split,
-                evaluate(model, bound.adapters, split=split, tasks=missing, cache=bound.cache, device=device),
+                evaluate(
+                    model,
+                    bound.adapters,
+                    split=split,
+                    tasks=missing,
+                    cache=bound.cache,
+                    device=device,
+                    steps=bound.steps,
+                ),
             )
         return {task: self._found[_key(values, split, task)] for task in tasks}
 
@@ -197,8 +221,15 @@ def _key(values: Mapping[str, Any], split: str, task: str) -> tuple[str, str, st
     return json.dumps(values, sort_keys=True, default=str), split, task
 
 
-def _record(outcome: Outcome) -> dict[str, Any]:
-    trial = dataclasses.asdict(outcome.trial)
-    shown = {key: list(value) if isinstance(value, tuple) else value for key, value in trial.items()}
-    found = {"values": outcome.values, "examples": outcome.examples, "accuracy": outcome.accuracy}
-    return {**shown, **found, "normalized": outcome.normalized, "conditions": outcome.conditions}
+def packed_sources(predictions: Mapping[str, Predictions]) -> dict[str, str]:
+    """Which source each example comes from, for tasks where some share one."""
+    known = {task: p.cluster for task, p in predictions.items() if p.cluster is not None}
+    return {task: pack_sources(labels) for task, labels in known.items() if are_shared(labels)}
+
+
+def packed_outcomes(predictions: Mapping[str, Predictions]) -> dict[str, dict[str, Any]]:
+    """Per task how many examples, which were right, and a digest of what was predicted."""
+    return {
+        task: {"n": len(p.label), "correct": pack(p.correct), "predictions": p.digest}
+        for task, p in predictions.items()
+    }

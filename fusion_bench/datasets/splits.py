@@ -105,6 +105,29 @@ def open_split(
     )
 
 
+def stored_split(
+    split: str, names: Mapping[str, str], held_out: Mapping[str, float] | None
+) -> tuple[str, Mapping[str, float] | None]:
+    """What the data calls a split, and the shares where it is cut out of the training split.
+
+    A test split may lie under the name of one that is held out: ``validation`` is GLUE's and Food-101's test split.
+
+    Args:
+        split: as it is called here.
+        names: of splits, to what the data calls them.
+        held_out: see ``open_split``.
+
+    Example:
+        >>> stored_split("test", {"test": "validation"}, {"validation": 0.1})
+        ('validation', None)
+        >>> stored_split("validation", {"test": "validation"}, {"validation": 0.1})
+        ('validation', {'validation': 0.1})
+    """
+    if held_out is not None and (split in held_out or split == TRAIN):
+        return split, held_out
+    return names.get(split, split), None
+
+
 def held_out_parts(size: int, shares: Mapping[str, float], *, seed: int = 0) -> dict[str, np.ndarray]:
     """Which examples of a training split are held out, and which are left, drawn without replacement.
 

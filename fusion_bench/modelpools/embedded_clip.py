@@ -108,6 +108,10 @@ class EmbeddedClip(ImagePool):
     def content_hash(self) -> str:
         return self._manifest.digest
 
+    def text_hash(self) -> str:
+        files = ("models/base.safetensors", "model.json", "vocabulary.txt")
+        return " ".join(self._manifest.sum(file) for file in files)
+
     def save(self, model: nn.Module, folder: Path) -> None:
         state = {f"{PREFIX}{key}": value for key, value in model.state_dict().items()}
         write_state_dict(folder / "model.safetensors", state)

@@ -139,6 +139,13 @@ class HfClip(ImagePool):
     def content_hash(self) -> str:
         return self._models_of.content_hash()
 
+    def text_hash(self) -> str:
+        return self._text_hash
+
+    @cached_property
+    def _text_hash(self) -> str:
+        return self._models_of.base_hash()
+
     def save(self, model: nn.Module, folder: Path) -> None:
         state = {k.removeprefix("tower."): v for k, v in model.state_dict().items()}
         write_state_dict(folder / "model.safetensors", state, metadata={"format": "pt"})

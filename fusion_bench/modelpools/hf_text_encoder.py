@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -70,6 +71,7 @@ class HfTextEncoder(TextPool):
         max_tokens: int = 128,
         on_mismatch: OnMismatch = "error",
     ) -> None:
+        self._tokenizing = Lock()
         options = _Options(logit_scale=logit_scale, max_tokens=max_tokens)
         self.name, self.expert_names = name, tuple(experts)
         self._scale, self._max_tokens = options.logit_scale, options.max_tokens
@@ -112,9 +114,9 @@ class HfTextEncoder(TextPool):
             raise FusionBenchError(f"cannot open {self._models_of.label(BASE)}: {reason}") from error
 
     def tokens(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
-        found = self._tokenizer(
-            list(texts), padding=True, truncation=True, max_length=self._max_tokens, return_tensors="pt"
-        )
+        options = {"padding": True, "truncation": True, "max_length": self._max_tokens, "return_tensors": "pt"}
+        with self._tokenizing:  # batches are made by a thread of their own, and tokenizers keep these in themselves
+            found = self._tokenizer(list(texts), **options)
         return {key: found[key] for key in ("input_ids", "attention_mask")}
 
     @torch.inference_mode()
@@ -133,6 +135,13 @@ class HfTextEncoder(TextPool):
 
     def content_hash(self) -> str:
         return self._models_of.content_hash()
+
+    def text_hash(self) -> str:
+        return self._text_hash
+
+    @cached_property
+    def _text_hash(self) -> str:
+        return f"{self._models_of.base_hash()}, {self._max_tokens} tokens"
 
     def save(self, model: nn.Module, folder: Path) -> None:
         state = {k.removeprefix("encoder."): v for k, v in model.state_dict().items()}

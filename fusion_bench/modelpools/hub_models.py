@@ -23,6 +23,8 @@ from fusion_bench.weights.fitting import OnMismatch, fit
 from fusion_bench.weights.renamed import renamed
 from fusion_bench.weights.weight_files import ADAPTER
 
+_SMALL = (".json", ".txt", ".model")  # what is read beside the weights
+
 Part = Callable[[Checkpoint], Mapping[str, str]]
 """The names of what is fused of a checkpoint, to those that it is stored under."""
 
@@ -115,6 +117,18 @@ class HubModels:
         """A hash of every weight file."""
         sums = {name: [content_sum(path) for path in self._open(name).files] for name in self.sources}
         return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
+
+    def base_hash(self) -> str:
+        """A hash of the base alone: its weight files, and its configuration, tokenizer and processor beside them."""
+        folder = self.folder(BASE)
+        small = sorted(path for path in folder.iterdir() if path.suffix in _SMALL and path.is_file())
+        sums = [content_sum(path) for path in self.all_of(BASE).files]
+        named = {path.name: content_sum(path) for path in small}
+        return hashlib.sha256(json.dumps([sums, named]).encode()).hexdigest()
+
+    def all_of(self, name: str) -> Checkpoint:
+        """A model with all that is in its files, what is not fused among it."""
+        return self._open(name)
 
     def _open(self, name: str) -> Checkpoint:
         if name not in self._opened:

@@ -28,6 +28,10 @@ class ZeroShotPool(ModelPool):
     def logit_scale(self) -> float:
         """What cosines are multiplied with to become logits."""
 
+    def text_hash(self) -> str:
+        """A hash of every file that text features depend on: the text tower's weights, its options, its tokenizer."""
+        return self.content_hash()
+
 
 class ImagePool(ZeroShotPool):
     """Models of images ``(n, 3, h, w)``.

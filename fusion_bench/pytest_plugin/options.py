@@ -17,6 +17,7 @@ import pytest
 from fusion_bench.errors import FusionBenchError
 
 SAVE_MODELS = ("none", "best", "all")
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Options:
     taskpools: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     device: str = "cpu"
+    precision: str = "auto"
     seed: int | None = None
     resume: bool = False
     save_models: str | None = None
@@ -84,6 +86,14 @@ _WHERE_FREE: tuple[tuple[str, dict[str, Any]], ...] = (
         },
     ),
     ("device", {"default": "cpu", "help": "where models are fused and evaluated (default: cpu)"}),
+    (
+        "precision",
+        {
+            "choices": PRECISIONS,
+            "default": "auto",
+            "help": "of evaluation: bfloat16 is autocast's; auto is that on CUDA, float32 elsewhere",
+        },
+    ),
     ("seed", {"type": int, "help": "seed of every case whose method is random (default: its YAML's, 0)"}),
     ("resume", {"action": "store_true", "help": "reuse finished runs with the same fingerprint"}),
     ("dry-run", {"action": "store_true", "help": "print what the cases would read, hold and write; fuse nothing"}),
@@ -147,6 +157,7 @@ def read(config: pytest.Config) -> Options:
         taskpools=many("taskpool"),
         overrides=overrides,
         device=config.getoption(_dest("device"), None) or "cpu",
+        precision=config.getoption(_dest("precision"), None) or "auto",
         seed=config.getoption(_dest("seed"), None),
         resume=bool(config.getoption(_dest("resume"), False)),
         save_models=config.getoption(_dest("save-models"), None),

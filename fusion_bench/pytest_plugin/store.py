@@ -103,6 +103,7 @@ def open_session(config: pytest.Config) -> Session:
         tracking_uri=location(config).uri,
         save_models=options.save_models,
         resume=options.resume,
+        precision=options.precision,  # type: ignore[arg-type]
         name=role.session_name,
         source=shlex.join(["pytest", *config.invocation_params.args]),
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 Batch: TypeAlias = "Tensor | Mapping[str, Tensor]"
-"""What a model is given at once: pictures, or a text model's arguments by name."""
+"""What a model is given at once: pictures, or a text model's arguments by name; a row of every tensor an example."""
 
 
 class TaskAdapter(ABC):
@@ -27,10 +27,12 @@ class TaskAdapter(ABC):
     Attributes:
         task: its name.
         classes: class names, in label order.
+        generates: whether predictions come from `generate` rather than from the largest of `logits`.
     """
 
     task: str
     classes: tuple[str, ...]
+    generates: bool = False
 
     @abstractmethod
     def size(self, split: str) -> int:
@@ -66,6 +68,20 @@ class TaskAdapter(ABC):
     @abstractmethod
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """Class scores ``(b, classes)`` of a model for a batch."""
+
+    def generate(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The class that a model answers with in its own words, for each example of a batch.
+
+        Asked of adapters that say ``generates``; confidence and loss still come from `logits`, and so does the
+        prediction of an ensemble, whose members have nothing to average but those.
+
+        Returns:
+            int64 ``(b,)``: positions in ``classes``, or -1 where the answer is none of them.
+
+        Raises:
+            FusionBenchError: the task's models only score classes.
+        """
+        raise FusionBenchError(f"{self.task!r} does not generate", hint="its predictions are the largest logits")
 
     def loss(self, model: nn.Module, batch: Batch, labels: Tensor) -> Tensor:
         """Mean cross-entropy of a batch, in nats."""
@@ -113,7 +129,8 @@ class TaskPool(ABC):
 
 
 def moved(batch: Batch, device: str) -> Batch:
-    """The batch on a device."""
+    """The batch on a device; from pinned memory without waiting for the copy."""
+    ahead = device.startswith("cuda")
     if isinstance(batch, Mapping):
-        return {name: tensor.to(device) for name, tensor in batch.items()}
-    return batch.to(device)
+        return {name: tensor.to(device, non_blocking=ahead) for name, tensor in batch.items()}
+    return batch.to(device, non_blocking=ahead)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fusion_bench.errors import unknown_name
+from fusion_bench.errors import FusionBenchError, unknown_name
 from fusion_bench.metrics.classification import cross_entropy
 from fusion_bench.metrics.predictions import Predictions
 from fusion_bench.models.ensemble import Ensemble
 from fusion_bench.models.lent import at_hand
 from fusion_bench.progress import Progress, silent
-from fusion_bench.taskpools.base import TaskAdapter, moved
+from fusion_bench.taskpools.ahead import ahead
+from fusion_bench.taskpools.base import Batch, TaskAdapter
+from fusion_bench.taskpools.steps import Steps, pinned
 
 
 class LogitCache:
-    """Logits of a pool's own models, by (model, task, split, device): ensembles and ``experts`` share them.
+    """Logits of a pool's own models, and what they generate: ensembles and ``experts`` share them.
 
     Args:
         name_of: the name of a model whose logits are to be kept, None of any other. Models that it names must never be
@@ -27,21 +31,64 @@ class LogitCache:
 
     def __init__(self, name_of: Callable[[nn.Module], str | None]) -> None:
         self._name_of = name_of
-        self._logits: dict[tuple[str, str, str, str], Tensor] = {}
+        self._kept: dict[tuple[str, ...], Tensor] = {}
 
-    def get(self, model: nn.Module, task: str, split: str, device: str, compute: Callable[[], Tensor]) -> Tensor:
-        """The logits kept for ``model``, else those that ``compute`` finds."""
+    def get(self, model: nn.Module, key: Sequence[str], compute: Callable[[], Tensor]) -> Tensor:
+        """The tensor kept for ``model`` under a key, else the one that ``compute`` finds.
+
+        Args:
+            key: what it depends on beside the model: task, split, device, type, and what it is.
+        """
         name = self._name_of(model)
         if name is None:
             return compute()
-        key = (name, task, split, device)
-        if key not in self._logits:
-            self._logits[key] = compute()
-        return self._logits[key]
+        full = (name, *key)
+        if full not in self._kept:
+            self._kept[full] = compute()
+        return self._kept[full]
 
     def bytes_held(self) -> int:
-        """Bytes of all logits kept."""
-        return sum(logits.numel() * logits.element_size() for logits in self._logits.values())
+        """Bytes of all tensors kept."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self._kept.values())
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the evaluation of a model's tasks has in common."""
+
+    split: str
+    device: str
+    cache: LogitCache | None
+    steps: Steps = field(default_factory=Steps)
+
+    def logits(self, model: nn.Module, adapter: TaskAdapter) -> Tensor:
+        return self._found(model, adapter, "logits", adapter.logits)
+
+    def generated(self, model: nn.Module, adapter: TaskAdapter) -> Tensor:
+        return self._found(model, adapter, "generated", adapter.generate)
+
+    def _found(
+        self, model: nn.Module, adapter: TaskAdapter, what: str, of: Callable[[nn.Module, Batch], Tensor]
+    ) -> Tensor:
+        model = at_hand(model)
+
+        def compute() -> Tensor:
+            placed = model.to(self.device).eval()
+            parts = []
+            with closing(ahead(self._inputs(adapter))) as batches:
+                for batch in batches:
+                    doing = f"evaluating {adapter.task!r}"
+                    parts.append(self.steps.run(lambda part: of(placed, part), batch, self.device, doing=doing))
+            return torch.cat(parts)
+
+        if self.cache is None:
+            return compute()
+        precision = self.steps.precision(self.device)
+        return self.cache.get(model, (adapter.task, self.split, self.device, precision, what), compute)
+
+    def _inputs(self, adapter: TaskAdapter) -> Iterator[Batch]:
+        batches = adapter.inputs(self.split)
+        return (pinned(batch) for batch in batches) if torch.device(self.device).type == "cuda" else batches
 
 
 def evaluate(
@@ -53,21 +100,28 @@ def evaluate(
     progress: Progress = silent,
     cache: LogitCache | None = None,
     device: str = "cpu",
+    steps: Steps | None = None,
 ) -> dict[str, Predictions]:
     """Run a model on a split of each task.
 
     A model that has ``for_task(name)`` is evaluated on the variant it returns; an `Ensemble` combines its members'
-    logits.
+    logits. Where an adapter generates, a model's predictions are what it answers, those of an ensemble the largest of
+    its combined logits; confidence and loss always come from logits.
 
     Args:
         tasks: some of the adapters' names; all when None.
         progress: called once a task with the task's name, and the batches done, in examples.
         cache: where logits of the pool's own models are kept and found.
+        steps: the type that models compute in, and how many examples devices had room for; None: float32, not known.
+
+    Raises:
+        FusionBenchError: an unknown task, no room for one example, or a generated class that is none.
     """
     chosen = list(adapters) if tasks is None else list(tasks)
     for task in chosen:
         if task not in adapters:
             raise unknown_name("task", task, adapters)
+    run = _Run(split, device, cache, steps or Steps())
     total, done = sum(adapters[task].size(split) for task in chosen), 0
     results = {}
     for task in chosen:
@@ -75,33 +129,40 @@ def evaluate(
         route = getattr(model, "for_task", None)
         variant: nn.Module = model if route is None else route(task)
         progress(f"evaluate {task}", done, total)
-        logits = _combined(variant, adapter, split, cache, device)
-        results[task] = _predictions(task, logits, adapter.labels(split), adapter.clusters(split))
+        logits, answers = _outputs(variant, adapter, run)
+        results[task] = _predictions(task, logits, answers, adapter.labels(split), adapter.clusters(split))
         done += len(logits)
         progress(f"evaluate {task}", done, total)
     return results
 
 
-def _combined(model: nn.Module, adapter: TaskAdapter, split: str, cache: LogitCache | None, device: str) -> Tensor:
+def _outputs(model: nn.Module, adapter: TaskAdapter, run: _Run) -> tuple[Tensor, Tensor | None]:
+    """Logits, and the classes that were generated where that is what counts."""
     if isinstance(model, Ensemble):
-        return model.combine([_logits(member, adapter, split, cache, device) for member in model.members.values()])
-    return _logits(model, adapter, split, cache, device)
+        return model.combine([run.logits(member, adapter) for member in model.members.values()]), None
+    logits = run.logits(model, adapter)
+    if not adapter.generates:
+        return logits, None
+    answers = run.generated(model, adapter)
+    if answers.shape != logits.shape[:1] or answers.dtype != torch.int64:
+        raise FusionBenchError(
+            f"generate of {adapter.task!r} gave {tuple(answers.shape)} of {answers.dtype}",
+            hint=f"it should be int64 of shape ({len(logits)},)",
+        )
+    if len(answers) and not -1 <= int(answers.min()) <= int(answers.max()) < logits.shape[1]:
+        raise FusionBenchError(
+            f"generate of {adapter.task!r} gave classes from {int(answers.min())} to {int(answers.max())}",
+            hint=f"it has {logits.shape[1]}; -1 stands for none of them",
+        )
+    return logits, answers
 
 
-def _logits(model: nn.Module, adapter: TaskAdapter, split: str, cache: LogitCache | None, device: str) -> Tensor:
-    model = at_hand(model)
-
-    @torch.inference_mode()
-    def compute() -> Tensor:
-        placed = model.to(device).eval()
-        return torch.cat([adapter.logits(placed, moved(batch, device)).cpu() for batch in adapter.inputs(split)])
-
-    return compute() if cache is None else cache.get(model, adapter.task, split, device, compute)
-
-
-def _predictions(task: str, logits: Tensor, label: Tensor, cluster: np.ndarray | None) -> Predictions:
+def _predictions(
+    task: str, logits: Tensor, answers: Tensor | None, label: Tensor, cluster: np.ndarray | None
+) -> Predictions:
     probabilities = logits.double().softmax(dim=-1)
-    confidence, prediction = probabilities.max(dim=-1)
+    confidence, largest = probabilities.max(dim=-1)
+    prediction = largest if answers is None else answers
     return Predictions(
         task=task,
         index=np.arange(len(label)),

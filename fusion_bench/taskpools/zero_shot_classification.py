@@ -12,12 +12,12 @@ from fusion_bench.datasets.corruption import require_library
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.modelpools.base import ModelPool
 from fusion_bench.modelpools.zero_shot import ImagePool, require
-from fusion_bench.registry import instantiate
 from fusion_bench.taskpools.base import TaskAdapter
 from fusion_bench.taskpools.protocols import Group, Outcome, Trial
 from fusion_bench.taskpools.zero_shot import CorruptedTask, Corruptions, ImageTask
 from fusion_bench.taskpools.zero_shot.corrupted import CLEAN, condition_groups
 from fusion_bench.taskpools.zero_shot.pool import ZeroShotTaskPool
+from fusion_bench.validation import instantiate
 
 BATCH = 128  # measured on two cores: a quarter faster than 256, whose activations leave the cache
 

@@ -51,7 +51,7 @@ def test_a_root_configuration_of_the_user(tmp_path: Path) -> None:
         (["algorithm=ties", "algorithm.scalin=0.4"], "did you mean 'scaling'"),
         (["algoritm.scaling=0.4"], "did you mean algorithm"),
         (["sead=3"], "did you mean seed"),
-        (["algorithm.scaling=[1"], "cannot compose"),
+        (["algorithm.scaling=[1"], "cannot be read"),
     ],
 )
 def test_wrong_words_get_the_nearest_right_ones(overrides: list[str], said: str) -> None:
@@ -83,3 +83,19 @@ def test_composing_leaves_nothing_in_the_working_directory(tmp_path: Path, monke
     compose(["algorithm=ties"])
     assert list(tmp_path.iterdir()) == []
     assert "hydra" in sys.modules
+
+
+@pytest.mark.parametrize("name", ["合併", "it's", "mé thode", "a,b", "x\\y'"])
+def test_a_file_may_have_a_name_of_any_script(tmp_path: Path, name: str) -> None:
+    (tmp_path / "algorithm").mkdir()
+    (tmp_path / "algorithm" / f"{name}.yaml").write_text("type: ties\nkind: merging\nscaling: 0.125\n")
+    assert compose_case(Case(name, "clip_mini", "mini8"), config_dir=tmp_path)["algorithm"]["scaling"] == 0.125
+
+
+def test_a_value_that_hydra_cannot_read_is_named_with_the_quotes_that_it_needs() -> None:
+    with pytest.raises(FusionBenchError, match=r"modelpool.path: the value /données/x cannot be read") as error:
+        compose(["algorithm=ties", "modelpool.path=/données/x"])
+    assert "Lexer" not in str(error.value)
+    assert "\"modelpool.path='/données/x'\"" in str(error.value)
+    quoted = compose(["algorithm=ties", "modelpool.path='/données/x'"])
+    assert quoted["modelpool"]["path"] == "/données/x"

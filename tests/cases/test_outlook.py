@@ -27,16 +27,22 @@ def test_sizes_are_those_of_the_files(tmp_path: Path) -> None:
     kinds = {"ties": "merging", "simple_ensemble": "ensemble", "pretrained": "reference"}
     cases = [Case(algorithm, "mine", "mini8", kind=kind) for algorithm, kind in kinds.items()]
     merging, ensemble, reference = outlooks(cases, config_dir=config)
-    assert merging.modelpool.parts == 3 and merging.modelpool.bytes == sum(sizes.values())
-    assert merging.modelpool.largest == sizes["base"] and not merging.modelpool.missing
-    assert merging.memory == 2 * sizes["base"] + sum(sizes.values()) and merging.memory < BUDGET
+    assert merging.modelpool.parts == 3
+    assert merging.modelpool.bytes == sum(sizes.values())
+    assert merging.modelpool.largest == sizes["base"]
+    assert not merging.modelpool.missing
+    assert merging.memory == 2 * sizes["base"] + sum(sizes.values())
+    assert merging.memory < BUDGET
     assert (merging.writes, ensemble.writes, reference.writes) == (sizes["base"], None, None)
-    assert ensemble.memory == 2 * sizes["base"] and reference.memory == sizes["base"]
+    assert ensemble.memory == 2 * sizes["base"]
+    assert reference.memory == sizes["base"]
 
 
 def test_what_is_not_here_is_named_with_its_command() -> None:
     (found,) = outlooks([Case("ties", "clip_vit_l14_tall20", "tall20")])
-    assert len(found.modelpool.missing) == 21 and found.memory is None and found.writes is None
+    assert len(found.modelpool.missing) == 21
+    assert found.memory is None
+    assert found.writes is None
     assert found.modelpool.fetch == "fusion_bench pools fetch clip_vit_l14_tall20"
     assert set(found.taskpool.missing) >= {"sun397", "rendered-sst2"}
 

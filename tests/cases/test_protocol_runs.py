@@ -13,6 +13,9 @@ from fusion_bench import registry
 from fusion_bench.cases import Case, Session, matrix, run_case
 from fusion_bench.datasets import corruption
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.metrics.packing import pack, unpack
+from fusion_bench.regression import Settings, from_result, judge
+from fusion_bench.regression.baseline import correct_of, sources_of
 from tests.helpers.four_tasks import TASKS, write_four_tasks, write_protocol_configs
 
 POOLS: dict[str, dict] = {
@@ -114,3 +117,24 @@ def test_the_time_of_the_trials_is_not_the_harness(session: Session) -> None:
     costs = {k: v for k, v in result.metrics.items() if k.startswith("cost/")}
     assert costs["cost/protocol_seconds"] > 0
     assert costs["cost/harness_seconds"] >= 0
+
+
+@pytest.mark.parametrize("pool", ["growing", pytest.param("corrupted", marks=needs_library)])
+def test_every_trial_can_be_held_against_a_baseline(session: Session, pool: str) -> None:
+    result = json.loads(json.dumps(run_case(Case("simple_average", "four", pool), session).to_dict()))
+    baseline = from_result(result, date="2026-11-25")
+    others = [trial for trial in result["trials"] if "outcomes" in trial]
+    assert list(baseline.trials) == [trial["name"] for trial in others] == [t["name"] for t in result["trials"][1:]]
+    for trial in others:
+        found = {task: correct_of(o, "here").mean() for task, o in baseline.outcomes_of(trial["name"]).items()}
+        assert found == pytest.approx(trial["accuracy"])
+    has_own_data = [trial for trial in baseline.trials.values() if "data" in trial]
+    assert len(has_own_data) == (pool == "corrupted")  # the clean pictures are not those of the main trial
+    assert judge(baseline, baseline, Settings()).findings == ()
+    worse = json.loads(json.dumps(result))
+    (task, outcome), *_ = worse["trials"][-1]["outcomes"].items()
+    right = unpack(outcome["correct"], outcome["n"])
+    right[np.flatnonzero(right)[0]] = False
+    outcome |= {"correct": pack(right), "predictions": "others"}
+    verdict = judge(baseline, from_result(worse, date="2026-11-26"), Settings(), sources=sources_of(worse))
+    assert [(f.kind, f.task) for f in verdict.findings] == [("changed", f"{worse['trials'][-1]['name']}/{task}")]

@@ -16,6 +16,7 @@ import pytest
 
 from fusion_bench.cases import Case, Session, matrix, run_case
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.families import families, seed_of
 
 TOY = {"modelpools": ["toy"], "taskpools": ["toy2"]}
 
@@ -209,3 +210,17 @@ def test_a_model_of_nan_is_refused_before_it_is_evaluated(
     monkeypatch.setattr(run, "evaluate", lambda *_, **__: pytest.fail("evaluated"))
     with pytest.raises(FusionBenchError, match=r"the merged model: tensor .* is not finite"):
         run_case(one("simple_average", toy_config), session)
+
+
+def test_seeds_of_a_method_are_one_but_for_the_seed(session: Session, toy_config: Path) -> None:
+    def run(algorithm: str, *overrides: str, seed: int | None = None):
+        return run_case(dataclasses.replace(one(algorithm, toy_config, *overrides), seed=seed), session)
+
+    fixed = ("algorithm.scaling=0.5",)
+    first, second = run("dare_ties", *fixed), run("dare_ties", *fixed, seed=4)
+    assert first.seedless == second.seedless != ""
+    assert first.fingerprint != second.fingerprint
+    assert first.seedless != run("dare_ties", "algorithm.scaling=0.6").seedless
+    assert run("ties", *fixed, seed=4).seedless == ""  # nothing in it is drawn
+    (family,) = families([second.to_dict(), first.to_dict()], lambda result: result)
+    assert (family.name, [seed_of(member) for member in family.members]) == ("dare_ties[scaling=0.5]", [0, 4])

@@ -10,9 +10,9 @@ import torch
 import yaml
 
 WORDS = (
-    "indicate if the following sentence is grammatically correct or not does premise logically imply contradict neutral "
-    "to hypothesis answere with entailment contradiction acceptable unacceptable yes no provide text entail that true "
-    "good bad cat dog sat ran on a mat red blue very not_equivalent equivalent it"
+    "indicate if the following sentence is grammatically correct or not does premise logically imply contradict "
+    "neutral to hypothesis answere with entailment contradiction acceptable unacceptable yes no provide text entail "
+    "that true good bad cat dog sat ran on a mat red blue very not_equivalent equivalent it"
 ).split()
 SIGNS = list(".,:;?!'\"")
 
@@ -104,9 +104,7 @@ def random_model(kind: Any, config: Any, *, seed: int, spread: float = 0.3) -> A
 
 def taught(model: Any, tokenizer: Any, answer: str, *, steps: int = 40) -> Any:
     """An encoder-decoder that writes this answer to whatever it is asked."""
-    ids = torch.tensor(
-        [tokenizer(f"{word} {other}")["input_ids"] for word in ("good", "bad") for other in ("cat", "it")]
-    )
+    ids = torch.tensor([tokenizer(text)["input_ids"] for text in ("good cat", "good it", "bad cat", "bad it")])
     target = torch.tensor([tokenizer(answer)["input_ids"]]).repeat(len(ids), 1)
     optimiser = torch.optim.Adam(model.parameters(), lr=0.02)
     with torch.enable_grad():

@@ -86,6 +86,22 @@ def test_a_repository_that_is_not_here_says_what_fetches_it(folders: Path) -> No
         pool(folders, c="nobody/clip-c").state_dict("c")
 
 
+def test_the_text_hash_is_of_the_base_and_its_tokenizer(folders: Path, tmp_path: Path) -> None:
+    import shutil
+
+    def hashed(base: Path) -> str:
+        options = {"base": str(base), "experts": {"a": str(folders / "a")}}
+        return str(load_modelpool({"type": "hf_clip", "name": "tiny", **options}).text_hash())
+
+    shutil.copytree(folders / "base", tmp_path / "base")
+    before = pool(folders).text_hash()
+    assert before == pool(folders, a=str(folders / "b")).text_hash() == hashed(tmp_path / "base")
+    assert pool(folders).content_hash() != pool(folders, a=str(folders / "b")).content_hash()
+    (tokenizer,) = (tmp_path / "base").glob("tokenizer.json")
+    tokenizer.write_text(tokenizer.read_text() + " ")
+    assert hashed(tmp_path / "base") != before
+
+
 def test_a_folder_without_weights(folders: Path, tmp_path: Path) -> None:
     with pytest.raises(FusionBenchError, match="holds no weights"):
         pool(folders, c=str(tmp_path)).state_dict("c")

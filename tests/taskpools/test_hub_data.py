@@ -12,7 +12,7 @@ from fusion_bench.datasets.splits import held_out_parts, open_split
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.hub.cards import with_cards
 from fusion_bench.registry import load_modelpool, load_taskpool, names, read_config
-from fusion_bench.taskpools.zero_shot.classes import check_order
+from fusion_bench.taskpools.labelled.classes import check_order
 
 CLASSES = ["AnnualCrop", "Forest", "Sea_Lake"]
 
@@ -127,7 +127,8 @@ def test_every_card_is_complete_and_every_pool_of_cards_is_read() -> None:
     cards = sorted(path.stem for path in locate("package://image_tasks").glob("*.yaml"))
     assert len(cards) == 20
     for name, card in with_cards(cards, "package://image_tasks", where="all").items():
-        assert len(card["classes"]) >= 2 and all(isinstance(c, str) for c in card["classes"]), name
+        assert len(card["classes"]) >= 2, name
+        assert all(isinstance(c, str) for c in card["classes"]), name
         assert len(set(card["classes"])) == len(card["classes"]), name
         assert all("{}" in template for template in card["templates"]), name
         assert set(card["held_out"]) == {"validation", "adaptation"}, name
@@ -150,3 +151,17 @@ def test_cards_that_are_not_there() -> None:
 def test_names_of_a_data_set_that_say_nothing_are_no_error() -> None:
     check_order(["zero", "one"], ["0", "1"], task="digits", data="owner/digits")
     check_order(["crab", "bed"], ["cra", "bed"], task="things", data="owner/things")
+
+
+def test_a_test_split_under_the_name_of_one_that_is_held_out(hub: Path, toy_clip) -> None:  # type: ignore[no-untyped-def]
+    """As Food-101 has it: its test split is called validation, ours is cut out of the training split."""
+    folder = hub / "owner" / "crops" / "digits"
+    (test,) = folder.glob("test-*")
+    test.rename(folder / test.name.replace("test", "validation"))
+    card = (hub / "owner" / "crops" / "README.md").read_text()
+    (hub / "owner" / "crops" / "README.md").write_text(card.replace("test", "validation"))
+    adapter = bound(toy_clip, splits={"test": "validation"}, test_size=21)
+    assert {split: adapter.size(split) for split in ("train", "validation", "adaptation", "test")} == {
+        "train": 48, "validation": 6, "adaptation": 6, "test": 21,
+    }  # fmt: skip
+    assert len({adapter.data_hash(split) for split in ("train", "validation", "test")}) == 3

@@ -127,13 +127,7 @@ def test_a_task_may_be_named_in_the_yaml_alone(toy_assets: Path, pool) -> None:
     assert len(evaluate(pool.model("base"), {"mine": adapter})["mine"].label) == 24
 
 
-def test_a_hub_data_set_without_network_says_what_would_fetch_it(pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    import datasets
-
-    def unreachable(*arguments: object, **options: object) -> None:
-        raise ConnectionError("could not reach the hub")
-
-    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+def test_a_hub_data_set_that_is_not_here_says_what_would_fetch_it(pool) -> None:
     tasks = load_taskpool({"type": "zero_shot_classification", "tasks": {"far": {"data": "nobody/nothing-here"}}})
     with pytest.raises(FusionBenchError, match="fusion_bench pools fetch"):
         tasks.bind(pool)["far"].size("test")
@@ -174,3 +168,20 @@ def test_a_task_without_pictures_says_so() -> None:
     assert Words().conditions("test") is None
     with pytest.raises(FusionBenchError, match="'words' cannot be shown"):
         Words().picture("test", 0)
+
+
+@pytest.mark.parametrize("size", [(500, 333), (333, 500), (40, 57), (224, 224), (225, 224)])
+def test_pictures_are_what_the_processor_of_clip_makes(size: tuple[int, int]) -> None:
+    from PIL import Image
+    from transformers import CLIPImageProcessor, CLIPImageProcessorPil
+
+    from fusion_bench.datasets.sizing import preprocess
+
+    noise = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    picture = Image.fromarray(noise)
+    mine = preprocess(picture, 224).astype(np.float32)
+    slow = np.asarray(CLIPImageProcessorPil(do_normalize=False)(images=picture)["pixel_values"][0]) * 255
+    np.testing.assert_allclose(mine, slow, atol=1e-3)
+    fast = CLIPImageProcessor(do_normalize=False)(images=picture, return_tensors="pt")["pixel_values"][0].numpy() * 255
+    assert np.abs(mine - fast).max() < 1.001
+    assert (np.abs(mine - fast) > 0.5).mean() < 0.02

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from fusion_bench.errors import FusionBenchError, unknown_name
-from fusion_bench.registry import instantiate
 from fusion_bench.taskpools.protocols.base import Group, Outcome, Protocol, Standard, Trial
 from fusion_bench.taskpools.protocols.few_shot import FewShot
 from fusion_bench.taskpools.protocols.growing import Growing
 from fusion_bench.taskpools.protocols.sensitivity import Sensitivity
 from fusion_bench.taskpools.protocols.unseen import Unseen
+from fusion_bench.validation import instantiate
 
 PROTOCOLS: dict[str, type[Protocol]] = {
     "standard": Standard,

@@ -122,8 +122,9 @@ class CorruptedTask(ImageTask):
         if split != TEST:
             yield from super().inputs(_source(split))
             return
-        for name, severity in self._corruptions.conditions:
-            yield from self._standardised(self._corrupted(name, severity))
+        # all of them before the first batch: what corrupts pictures seeds NumPy's global generator, which no thread may
+        for images in [self._corrupted(name, severity) for name, severity in self._corruptions.conditions]:
+            yield from self._standardised(images)
 
     def data_hash(self, split: str) -> str:
         found = super().data_hash(_source(split))

@@ -1,0 +1,95 @@
+"""Pools of language models that answer: in words that they write, or through a head of the task."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
+
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.modelpools.base import ModelPool
+from fusion_bench.modelpools.view import whole
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class TextModelPool(ModelPool):
+    """Models of tokenised texts. What they make of them, the subclasses say.
+
+    Attributes:
+        makes: that, for messages.
+    """
+
+    makes: ClassVar[str]
+
+
+class Seq2SeqPool(TextModelPool):
+    """Encoders with a decoder, of transformers' interface: ``get_encoder``, ``forward``, ``generate``."""
+
+    makes = "answers in words"
+
+    @abstractmethod
+    def tokens(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
+        """``input_ids`` and ``attention_mask``, int64 ``(n, longest)``, padded on the right."""
+
+    @abstractmethod
+    def targets(self, answers: Sequence[str]) -> list[list[int]]:
+        """The ids that a model should write for each answer, its end among them."""
+
+    @abstractmethod
+    def words(self, written: Tensor) -> list[str]:
+        """What was written: ids int64 ``(n, longest)`` to texts without special tokens."""
+
+
+class ClassifierPool(TextModelPool):
+    """Backbones that are fused, and for each expert the head that it was trained with, which is not."""
+
+    makes = "class scores through a head of the task"
+
+    @abstractmethod
+    def tokens(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Mapping[str, Tensor]:
+        """A backbone's arguments by name, int64 ``(n, longest)``, padded on the right.
+
+        Args:
+            texts: the examples, or the first text of each.
+            pairs: the second text of each, where examples are pairs.
+        """
+
+    @abstractmethod
+    def head(self, task: str) -> Callable[[nn.Module, Mapping[str, Tensor]], Tensor]:
+        """From a backbone and its arguments to class scores ``(n, classes)``, by the head of the task's expert.
+
+        Heads are no part of what is fused, and of no secret: a model that was fused without a task's expert is still
+        evaluated through that task's head, as is the base.
+
+        Raises:
+            FusionBenchError: no expert of that name, or one without a head.
+        """
+
+    @abstractmethod
+    def head_labels(self, task: str) -> tuple[str, ...]:
+        """What the head of the task calls its classes, in their order; empty where it only counts them."""
+
+
+Kind = TypeVar("Kind", bound=TextModelPool)
+
+
+def require(pool: ModelPool, kind: Callable[..., Kind], *, by: str) -> Kind:
+    """The pool, if its models do what a task pool asks for.
+
+    Raises:
+        FusionBenchError: they do something else.
+    """
+    behind = whole(pool)
+    assert isinstance(kind, type)  # mypy takes no abstract class for a type[Kind]
+    assert issubclass(kind, TextModelPool)
+    if not isinstance(behind, kind):
+        takes = getattr(behind, "takes", None)
+        other = f"takes {takes} and compares them with class names" if takes else "does something else"
+        has = f"makes {behind.makes}" if isinstance(behind, TextModelPool) else other
+        raise FusionBenchError(
+            f"{by} asks for {kind.makes}, and model pool {pool.name!r} {has}",
+            hint="the YAML of a model pool lists under taskpools: what fits it",
+        )
+    return cast(Kind, pool)

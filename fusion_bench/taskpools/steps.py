@@ -1,0 +1,143 @@
+"""How a batch goes through a model: in which type, and in pieces where memory does not suffice for all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from fusion_bench.errors import FusionBenchError, unknown_name
+from fusion_bench.taskpools.base import Batch, moved
+
+Precision = Literal["float32", "bfloat16"]
+Wish = Literal["auto", "float32", "bfloat16"]
+
+_SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "alloc_failed")  # of torch, on CUDA and CPUs
+
+
+class Steps:
+    """Runs batches, and keeps in mind how many examples a device had room for.
+
+    Args:
+        wish: ``bfloat16`` is autocast's: products in it, sums and weights as they are. ``auto`` is that on CUDA
+            devices that compute in it (compute capability 8 and above), ``float32`` elsewhere.
+
+    Raises:
+        FusionBenchError: another wish.
+
+    Example:
+        >>> Steps("auto").precision("cpu")
+        'float32'
+    """
+
+    def __init__(self, wish: Wish = "float32") -> None:
+        if wish not in get_args(Wish):
+            raise unknown_name("precision", str(wish), get_args(Wish))
+        self.wish = wish
+        self._limits: dict[str, int] = {}
+
+    def precision(self, device: str) -> Precision:
+        """The type that products are computed in on a device."""
+        return precision_on(device, self.wish)
+
+    def limit(self, device: str) -> int | None:
+        """The most examples at once that a device is given; None as long as memory sufficed."""
+        return self._limits.get(device)
+
+    def run(self, step: Callable[[Batch], Tensor], batch: Batch, device: str, *, doing: str) -> Tensor:
+        """What a step makes of a batch, on the CPU; of what does not fit into memory, half at a time.
+
+        A smaller batch may change the last bit of a result, and nothing else. The size that fitted is kept for all
+        later batches on that device.
+
+        Args:
+            step: from a batch on ``device`` to a tensor with a row an example. It may run twice on an example.
+            batch: tensors of equal first dimension.
+            doing: how messages call it.
+
+        Raises:
+            FusionBenchError: not even one example fits.
+        """
+        parts: list[Tensor] = []
+        start, size = 0, _examples(batch)
+        while start < size:
+            stop = min(size, start + (self.limit(device) or size))
+            found = self._attempt(step, _part(batch, start, stop, size), device)
+            if found is not None:
+                parts.append(found)
+                start = stop
+                continue
+            if stop - start == 1:
+                raise FusionBenchError(
+                    f"{doing}: {device} runs out of memory with one example at a time",
+                    hint="use a device with more memory, or smaller models",
+                )
+            _let_go(device)
+            self._limits[device] = (stop - start + 1) // 2
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _attempt(self, step: Callable[[Batch], Tensor], batch: Batch, device: str) -> Tensor | None:
+        """None where memory did not suffice; by then nothing holds on to what was computed."""
+        kind = torch.device(device).type
+        half = self.precision(device) == "bfloat16"
+        try:
+            with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=half):
+                found = step(moved(batch, device))
+                return (found.float() if found.dtype in (torch.bfloat16, torch.float16) else found).cpu()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        return None
+
+
+def precision_on(device: str, wish: Wish) -> Precision:
+    """See `Steps`.
+
+    Example:
+        >>> precision_on("cpu", "auto"), precision_on("cpu", "bfloat16")
+        ('float32', 'bfloat16')
+    """
+    if wish != "auto":
+        return wish
+    on_cuda = torch.device(device).type == "cuda"
+    return "bfloat16" if on_cuda and torch.cuda.get_device_capability(device) >= (8, 0) else "float32"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory did not suffice.
+
+    Example:
+        >>> is_out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to …"))
+        True
+        >>> is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+        False
+    """
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _SIGNS)
+
+
+def pinned(batch: Batch) -> Batch:
+    """The batch in memory from which a GPU copies while the CPU goes on."""
+    if isinstance(batch, Mapping):
+        return {name: tensor.pin_memory() for name, tensor in batch.items()}
+    return batch.pin_memory()
+
+
+def _examples(batch: Batch) -> int:
+    return len(next(iter(batch.values()))) if isinstance(batch, Mapping) else len(batch)
+
+
+def _part(batch: Batch, start: int, stop: int, size: int) -> Batch:
+    if stop - start == size:
+        return batch
+    if isinstance(batch, Mapping):
+        return {name: tensor[start:stop] for name, tensor in batch.items()}
+    return batch[start:stop]
+
+
+def _let_go(device: str) -> None:
+    if torch.device(device).type == "cuda":
+        torch.cuda.empty_cache()
