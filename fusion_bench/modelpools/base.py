@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,11 +70,11 @@ class ModelPool(ABC):
         if found is None:
             found = self.build(self.state_dict(name)).requires_grad_(False)
             alive[name] = found
-        kept: OrderedDict[str, nn.Module] = self.__dict__.setdefault("_models", OrderedDict())
-        kept[name] = found
-        kept.move_to_end(name)
+        kept: dict[str, nn.Module] = self.__dict__.setdefault("_models", {})
+        kept.pop(name, None)
+        kept[name] = found  # the last of them: the first are those used longest ago
         while len(kept) > 1 and sum(map(_model_bytes, kept.values())) > _KEPT:
-            kept.popitem(last=False)
+            del kept[next(iter(kept))]
         return found
 
     def lent(self, name: str) -> nn.Module:

@@ -57,6 +57,6 @@ def test_an_unknown_model_and_a_broken_one_are_named(pool, adapters) -> None:
     with pytest.raises(FusionBenchError, match="unknown model 'cirles'"):
         cross_task(pool, adapters, models=["cirles"])
     broken = {name: torch.full_like(tensor, float("nan")) for name, tensor in pool.state_dict("base").items()}
-    pool.__dict__["_models"] = {"base": pool.build(broken)}
+    pool.__dict__["_alive"] = {"base": pool.build(broken)}
     with pytest.raises(FusionBenchError, match="the loss of 'base' on stripes is not finite"):
         cross_task(pool, adapters, models=["base"])
