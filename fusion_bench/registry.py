@@ -40,7 +40,7 @@ _HOMES = {
 # files of the groups that define none
 _NO_TYPES = frozenset(
     """
-    ahead architecture base classifier evaluate hub_models matrices options processor
+    ahead architecture base classifier evaluate hub_models hub_pool needed matrices options processor
     steps text_models view zero_shot
     """.split()
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakValueDictionary
 
 from fusion_bench.errors import FusionBenchError, unknown_name
@@ -26,7 +26,10 @@ class ModelPool(ABC):
     Attributes:
         name: as the user types it.
         expert_names: the experts, each called like the task it was tuned for.
+        does: what its models do, in words.
     """
+
+    does: ClassVar[str] = "do something of their own"
 
     name: str
     expert_names: tuple[str, ...]

@@ -6,9 +6,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from fusion_bench.datasets.sizing import Sizing
-from fusion_bench.errors import FusionBenchError
 from fusion_bench.modelpools.base import ModelPool
-from fusion_bench.modelpools.view import whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,6 +19,8 @@ class ImageClassifierPool(ModelPool):
         sizing: how pictures get their size.
         mean, std: how pixels are standardised, a number a channel.
     """
+
+    does = "score classes of images through a head of the task"
 
     sizing: Sizing
     mean: tuple[float, ...]
@@ -44,17 +44,3 @@ class ImageClassifierPool(ModelPool):
     @abstractmethod
     def head_labels(self, task: str) -> tuple[str, ...]:
         """What the head calls its classes, in their order (``LABEL_0`` and so on where it only counts them)."""
-
-
-def require_classifiers(pool: ModelPool, *, by: str) -> ImageClassifierPool:
-    """The pool, if it is one of image classifiers.
-
-    Raises:
-        FusionBenchError: it is not.
-    """
-    if not isinstance(whole(pool), ImageClassifierPool):
-        raise FusionBenchError(
-            f"{by} asks for image classifiers with heads, and model pool {pool.name!r} has none",
-            hint="the YAML of a model pool lists under taskpools: what fits it",
-        )
-    return pool  # type: ignore[return-value]  # a restricted pool answers as the one behind it

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.modelpools.base import BASE, MULTITASK
+from fusion_bench.modelpools.base import BASE
 from fusion_bench.modelpools.hub_models import HubModels, load_into
+from fusion_bench.modelpools.hub_pool import HubPool
 from fusion_bench.modelpools.zero_shot import ImagePool
 from fusion_bench.weights import read_state_dict, write_state_dict
 from fusion_bench.weights.checkpoint import Checkpoint
@@ -40,7 +41,7 @@ class VisionTower(nn.Module):
         return features
 
 
-class HfClip(ImagePool):
+class HfClip(HubPool, ImagePool):
     """A pool in transformers' format.
 
     Only the vision model (``vision_model.*``) is fused; projection, text tower and tokenizer are the base's.
@@ -61,14 +62,9 @@ class HfClip(ImagePool):
         multitask: Any = None,
         on_mismatch: OnMismatch = "error",
     ) -> None:
-        self.name, self.expert_names = name, tuple(experts)
-        self._models_of = HubModels(
-            name, base, experts, multitask, part=_vision_part, lone=_lone_part, on_mismatch=on_mismatch
+        self._open(
+            HubModels(name, base, experts, multitask, part=_vision_part, lone=_lone_part, on_mismatch=on_mismatch)
         )
-
-    @property
-    def has_multitask(self) -> bool:
-        return MULTITASK in self._models_of.sources
 
     @cached_property
     def _preprocessing(self) -> dict[str, Any]:
@@ -96,10 +92,6 @@ class HfClip(ImagePool):
         from transformers import CLIPConfig
 
         return CLIPConfig.from_pretrained(self._models_of.folder(BASE))
-
-    def state_dict(self, name: str) -> Mapping[str, Tensor]:
-        self.check_name(name)
-        return self._models_of.checkpoint(name)
 
     def build(self, state: Mapping[str, Tensor]) -> nn.Module:
         from transformers import CLIPVisionConfig
@@ -135,9 +127,6 @@ class HfClip(ImagePool):
     @property
     def logit_scale(self) -> float:
         return float(self._clip.logit_scale.exp())
-
-    def content_hash(self) -> str:
-        return self._models_of.content_hash()
 
     def text_hash(self) -> str:
         return self._text_hash

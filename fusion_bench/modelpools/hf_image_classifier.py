@@ -17,6 +17,7 @@ from fusion_bench.modelpools.architecture import is_left_over, meta_built, opene
 from fusion_bench.modelpools.base import BASE
 from fusion_bench.modelpools.classifier import ImageClassifierPool
 from fusion_bench.modelpools.hub_models import HubModels
+from fusion_bench.modelpools.hub_pool import HubPool
 from fusion_bench.modelpools.processor import Processor, read_processor
 from fusion_bench.weights import check_finite, open_checkpoint, read_state_dict
 from fusion_bench.weights.checkpoint import Checkpoint
@@ -41,7 +42,7 @@ class Features(nn.Module):
         return features
 
 
-class HfImageClassifier(ImageClassifierPool):
+class HfImageClassifier(HubPool, ImageClassifierPool):
     """A pool of classifiers that share a backbone's architecture, whatever their numbers of classes.
 
     All but ``classifier.*`` is fused. For task *t* every model, the base too, is seen through the head of expert *t*.
@@ -60,13 +61,8 @@ class HfImageClassifier(ImageClassifierPool):
     """
 
     def __init__(self, name: str, base: Any, experts: dict[str, Any], on_mismatch: OnMismatch = "error") -> None:
-        self.name, self.expert_names = name, tuple(experts)
-        self._models_of = HubModels(name, base, experts, part=self._backbone_part, on_mismatch=on_mismatch)
+        self._open(HubModels(name, base, experts, part=self._backbone_part, on_mismatch=on_mismatch))
         self._heads: dict[str, nn.Module] = {}
-
-    @property
-    def has_multitask(self) -> bool:
-        return False
 
     @cached_property
     def _processor(self) -> Processor:
@@ -83,10 +79,6 @@ class HfImageClassifier(ImageClassifierPool):
     @property
     def std(self) -> tuple[float, ...]:  # type: ignore[override]
         return self._processor.std
-
-    def state_dict(self, name: str) -> Mapping[str, Tensor]:
-        self.check_name(name)
-        return self._models_of.checkpoint(name)
 
     def build(self, state: Mapping[str, Tensor]) -> nn.Module:
         where = f"the base of {self.name!r}"

@@ -24,8 +24,9 @@ from fusion_bench.modelpools.architecture import (
     shared_names,
     untie,
 )
-from fusion_bench.modelpools.base import BASE, MULTITASK
+from fusion_bench.modelpools.base import BASE
 from fusion_bench.modelpools.hub_models import HubModels, load_into
+from fusion_bench.modelpools.hub_pool import HubPool
 from fusion_bench.modelpools.text_models import Seq2SeqPool
 from fusion_bench.weights import read_state_dict, write_state_dict
 from fusion_bench.weights.checkpoint import Checkpoint
@@ -37,7 +38,7 @@ class _Options(BaseModel):
     max_tokens: int = Field(ge=4)
 
 
-class HfSeq2Seq(Seq2SeqPool):
+class HfSeq2Seq(HubPool, Seq2SeqPool):
     """A pool of encoder-decoders, for instance Flan-T5 (Chung et al. 2022, arXiv 2210.11416).
 
     A tensor that the base stores under several names is fused once; an output head that it keeps apart from its
@@ -63,17 +64,8 @@ class HfSeq2Seq(Seq2SeqPool):
         on_mismatch: OnMismatch = "error",
     ) -> None:
         self._max_tokens = _Options(max_tokens=max_tokens).max_tokens
-        self.name, self.expert_names = name, tuple(experts)
-        self._models_of = HubModels(name, base, experts, multitask, part=self._part, on_mismatch=on_mismatch)
+        self._open(HubModels(name, base, experts, multitask, part=self._part, on_mismatch=on_mismatch))
         self._tokenizing = Lock()  # one at a time: batches are made by a thread of their own, answers are read here
-
-    @property
-    def has_multitask(self) -> bool:
-        return MULTITASK in self._models_of.sources
-
-    def state_dict(self, name: str) -> Mapping[str, Tensor]:
-        self.check_name(name)
-        return self._models_of.checkpoint(name)
 
     def build(self, state: Mapping[str, Tensor]) -> nn.Module:
         from transformers import AutoModelForSeq2SeqLM
@@ -135,9 +127,6 @@ class HfSeq2Seq(Seq2SeqPool):
     def words(self, written: Tensor) -> list[str]:
         with self._tokenizing:
             return list(self._tokenizer.batch_decode(written, skip_special_tokens=True))
-
-    def content_hash(self) -> str:
-        return self._models_of.content_hash()
 
     def save(self, model: nn.Module, folder: Path) -> None:
         own, base = model.state_dict(), self.state_dict(BASE)

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from fusion_bench.errors import FusionBenchError, unknown_name
 from fusion_bench.modelpools.architecture import built, check_whole, is_left_over, meta_built, opened, padding_tokenizer
-from fusion_bench.modelpools.base import BASE, MULTITASK
+from fusion_bench.modelpools.base import BASE
 from fusion_bench.modelpools.hub_models import HubModels, load_into
+from fusion_bench.modelpools.hub_pool import HubPool
 from fusion_bench.modelpools.text_models import ClassifierPool
 from fusion_bench.weights import open_checkpoint, read_state_dict, write_state_dict
 from fusion_bench.weights.checkpoint import Checkpoint
@@ -52,7 +53,7 @@ class Head:
         return scores
 
 
-class HfSequenceClassifier(ClassifierPool):
+class HfSequenceClassifier(HubPool, ClassifierPool):
     """A pool of classifiers that share a backbone's architecture.
 
     Only the backbone is fused. A model of the pool is a backbone; for task *t* it is looked at through the head of
@@ -79,14 +80,9 @@ class HfSequenceClassifier(ClassifierPool):
         on_mismatch: OnMismatch = "error",
     ) -> None:
         self._max_tokens = _Options(max_tokens=max_tokens).max_tokens
-        self.name, self.expert_names = name, tuple(experts)
-        self._models_of = HubModels(name, base, experts, multitask, part=self._backbone_part, on_mismatch=on_mismatch)
+        self._open(HubModels(name, base, experts, multitask, part=self._backbone_part, on_mismatch=on_mismatch))
         self._heads: dict[str, Head] = {}
         self._tokenizing = Lock()
-
-    @property
-    def has_multitask(self) -> bool:
-        return MULTITASK in self._models_of.sources
 
     def state_dict(self, name: str) -> Mapping[str, Tensor]:
         self.check_name(name)

@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.modelpools.base import BASE, MULTITASK
+from fusion_bench.modelpools.base import BASE
 from fusion_bench.modelpools.hub_models import HubModels, load_into
+from fusion_bench.modelpools.hub_pool import HubPool
 from fusion_bench.modelpools.zero_shot import TextPool
 from fusion_bench.weights import read_state_dict, write_state_dict
 from fusion_bench.weights.checkpoint import Checkpoint
@@ -46,7 +47,7 @@ class MeanPooled(nn.Module):
         return (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp_min(1)
 
 
-class HfTextEncoder(TextPool):
+class HfTextEncoder(HubPool, TextPool):
     """A pool of sentence encoders in transformers' format.
 
     Class names are encoded by the base, which stays as it is; the encoder of the examples is fused.
@@ -73,17 +74,8 @@ class HfTextEncoder(TextPool):
     ) -> None:
         self._tokenizing = Lock()
         options = _Options(logit_scale=logit_scale, max_tokens=max_tokens)
-        self.name, self.expert_names = name, tuple(experts)
         self._scale, self._max_tokens = options.logit_scale, options.max_tokens
-        self._models_of = HubModels(name, base, experts, multitask, part=_encoder_part, on_mismatch=on_mismatch)
-
-    @property
-    def has_multitask(self) -> bool:
-        return MULTITASK in self._models_of.sources
-
-    def state_dict(self, name: str) -> Mapping[str, Tensor]:
-        self.check_name(name)
-        return self._models_of.checkpoint(name)
+        self._open(HubModels(name, base, experts, multitask, part=_encoder_part, on_mismatch=on_mismatch))
 
     def build(self, state: Mapping[str, Tensor]) -> nn.Module:
         from transformers import AutoModel
@@ -132,9 +124,6 @@ class HfTextEncoder(TextPool):
     @property
     def logit_scale(self) -> float:
         return self._scale
-
-    def content_hash(self) -> str:
-        return self._models_of.content_hash()
 
     def text_hash(self) -> str:
         return self._text_hash

@@ -66,7 +66,8 @@ class HubModels:
             name: Source.parse(value, kind="model", where=f"model pool {pool!r}, {name}")
             for name, value in given.items()
         }
-        self._pool, self._part, self._lone, self._on_mismatch = pool, part, lone, on_mismatch
+        self.pool, self._part, self._lone, self._on_mismatch = pool, part, lone, on_mismatch
+        self.expert_names = tuple(experts)
         self._folders: dict[str, Path] = {}
         self._opened: dict[str, Checkpoint] = {}
         self._parts: dict[str, Checkpoint] = {}
@@ -82,8 +83,8 @@ class HubModels:
             found = local(source)
             if found is None:
                 raise FusionBenchError(
-                    f"model pool {self._pool!r}: {source.label} ({name}) is not here: {missing(source)}",
-                    hint=f"on a machine with network: fusion_bench pools fetch {self._pool}",
+                    f"model pool {self.pool!r}: {source.label} ({name}) is not here: {missing(source)}",
+                    hint=f"on a machine with network: fusion_bench pools fetch {self.pool}",
                 )
             self._folders[name] = found
         return self._folders[name]
@@ -100,7 +101,7 @@ class HubModels:
             if not names:
                 first = next(iter(opened.specs), "nothing")
                 raise FusionBenchError(
-                    f"{self.label(name)} has nothing of what pool {self._pool!r} fuses; its first tensor is {first!r}",
+                    f"{self.label(name)} has nothing of what pool {self.pool!r} fuses; its first tensor is {first!r}",
                     hint="it should be a model of the base's architecture",
                 )
             found = renamed(opened, names)

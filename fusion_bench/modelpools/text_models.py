@@ -4,30 +4,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING
 
-from fusion_bench.errors import FusionBenchError
 from fusion_bench.modelpools.base import ModelPool
-from fusion_bench.modelpools.view import whole
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class TextModelPool(ModelPool):
-    """Models of tokenised texts. What they make of them, the subclasses say.
-
-    Attributes:
-        makes: that, for messages.
-    """
-
-    makes: ClassVar[str]
-
-
-class Seq2SeqPool(TextModelPool):
+class Seq2SeqPool(ModelPool):
     """Encoders with a decoder, of transformers' interface: ``get_encoder``, ``forward``, ``generate``."""
 
-    makes = "answers in words"
+    does = "write answers in words"
 
     @abstractmethod
     def tokens(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
@@ -42,10 +30,10 @@ class Seq2SeqPool(TextModelPool):
         """What was written: ids int64 ``(n, longest)`` to texts without special tokens."""
 
 
-class ClassifierPool(TextModelPool):
+class ClassifierPool(ModelPool):
     """Backbones that are fused, and for each expert the head that it was trained with, which is not."""
 
-    makes = "class scores through a head of the task"
+    does = "score classes of texts through a head of the task"
 
     @abstractmethod
     def tokens(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Mapping[str, Tensor]:
@@ -70,26 +58,3 @@ class ClassifierPool(TextModelPool):
     @abstractmethod
     def head_labels(self, task: str) -> tuple[str, ...]:
         """What the head of the task calls its classes, in their order; empty where it only counts them."""
-
-
-Kind = TypeVar("Kind", bound=TextModelPool)
-
-
-def require(pool: ModelPool, kind: Callable[..., Kind], *, by: str) -> Kind:
-    """The pool, if its models do what a task pool asks for.
-
-    Raises:
-        FusionBenchError: they do something else.
-    """
-    behind = whole(pool)
-    assert isinstance(kind, type)  # mypy takes no abstract class for a type[Kind]
-    assert issubclass(kind, TextModelPool)
-    if not isinstance(behind, kind):
-        takes = getattr(behind, "takes", None)
-        other = f"takes {takes} and compares them with class names" if takes else "does something else"
-        has = f"makes {behind.makes}" if isinstance(behind, TextModelPool) else other
-        raise FusionBenchError(
-            f"{by} asks for {kind.makes}, and model pool {pool.name!r} {has}",
-            hint="the YAML of a model pool lists under taskpools: what fits it",
-        )
-    return cast(Kind, pool)

@@ -12,7 +12,8 @@ from fusion_bench.datasets import ImageCache
 from fusion_bench.datasets.sizing import Sizing
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.modelpools.base import ModelPool
-from fusion_bench.modelpools.classifier import ImageClassifierPool, require_classifiers
+from fusion_bench.modelpools.classifier import ImageClassifierPool
+from fusion_bench.modelpools.needed import require
 from fusion_bench.taskpools.base import Batch, TaskAdapter
 from fusion_bench.taskpools.labelled import LabelledTaskPool, PictureTask
 from fusion_bench.taskpools.labelled.classes import check_order
@@ -38,7 +39,7 @@ class ImageClassification(LabelledTaskPool):
         super().__init__(name, tasks, path, cards, batch_size, protocol)
 
     def bind(self, pool: ModelPool) -> dict[str, TaskAdapter]:
-        classifiers = require_classifiers(pool, by=f"task pool {self.name!r}")
+        classifiers = require(pool, ImageClassifierPool, by=f"task pool {self.name!r}")
         shared: dict[str, Any] = {"manifest": self._manifest, "batch": self._batch, "cache": ImageCache()}
         found: dict[str, TaskAdapter] = {t: _HeadedTask(t, c, classifiers, **shared) for t, c in self._items()}
         for task in found:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fusion_bench.modelpools.base import ModelPool
-from fusion_bench.modelpools.text_models import ClassifierPool, require
+from fusion_bench.modelpools.needed import require
+from fusion_bench.modelpools.text_models import ClassifierPool
 from fusion_bench.taskpools.base import TaskAdapter
 from fusion_bench.taskpools.text import ClassificationTask, TextTaskPool
 

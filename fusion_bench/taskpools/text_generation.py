@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from fusion_bench.modelpools.base import ModelPool
-from fusion_bench.modelpools.text_models import Seq2SeqPool, require
+from fusion_bench.modelpools.needed import require
+from fusion_bench.modelpools.text_models import Seq2SeqPool
 from fusion_bench.taskpools.base import TaskAdapter
 from fusion_bench.taskpools.text import By, GenerationTask, TextTaskPool
 

@@ -11,7 +11,8 @@ from fusion_bench.datasets import ImageCache
 from fusion_bench.datasets.corruption import require_library
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.modelpools.base import ModelPool
-from fusion_bench.modelpools.zero_shot import ImagePool, require
+from fusion_bench.modelpools.needed import require
+from fusion_bench.modelpools.zero_shot import ImagePool
 from fusion_bench.taskpools.base import TaskAdapter
 from fusion_bench.taskpools.protocols import Group, Outcome, Trial
 from fusion_bench.taskpools.zero_shot import CorruptedTask, Corruptions, ImageTask

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fusion_bench.modelpools.base import ModelPool
-from fusion_bench.modelpools.zero_shot import TextPool, require
+from fusion_bench.modelpools.needed import require
+from fusion_bench.modelpools.zero_shot import TextPool
 from fusion_bench.taskpools.base import TaskAdapter
 from fusion_bench.taskpools.zero_shot.pool import ZeroShotTaskPool
 from fusion_bench.taskpools.zero_shot.texts import TextTask

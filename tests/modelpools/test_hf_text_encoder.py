@@ -124,7 +124,7 @@ def test_grouping_by_length_changes_no_score(folders: Path, tasks) -> None:  # t
 
 
 def test_texts_and_pictures_are_kept_apart(folders: Path, tasks) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(FusionBenchError, match="has texts, and model pool 'clip_mini' takes images"):
+    with pytest.raises(FusionBenchError, match="names; those of model pool 'clip_mini' compare images"):
         tasks.bind(load_modelpool("clip_mini"))
-    with pytest.raises(FusionBenchError, match="has images, and model pool 'tiny' takes texts"):
+    with pytest.raises(FusionBenchError, match="class names; those of model pool 'tiny' compare texts"):
         load_taskpool("mini8").bind(pool(folders))

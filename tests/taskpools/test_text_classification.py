@@ -147,8 +147,8 @@ def test_a_pool_without_heads(root: Path, tmp_path: Path) -> None:
     writes = load_modelpool({
         "type": "hf_seq2seq", "name": "t5", "base": str(tmp_path / "base"), "experts": {"cola": str(tmp_path / "cola")},
     })  # fmt: skip
-    with pytest.raises(FusionBenchError, match=r"class scores through a head.*'t5' makes answers in words"):
+    with pytest.raises(FusionBenchError, match=r"through a head of the task; those of model pool 't5' write answers"):
         taskpool().bind(writes)
     words = load_taskpool({"type": "text_generation", "cards": "package://glue_tasks", "tasks": ["cola"]})
-    with pytest.raises(FusionBenchError, match="asks for answers in words, and model pool 'tiny' makes class scores"):
+    with pytest.raises(FusionBenchError, match="answers in words; those of model pool 'tiny' score classes"):
         words.bind(modelpool(root))

@@ -270,7 +270,7 @@ def test_options_that_cannot_be(pool: Any) -> None:
 
 def test_a_pool_that_does_not_write(pool: Any, toy_assets: Path) -> None:
     pictures = load_modelpool({"type": "embedded_clip", "name": "toy", "path": str(toy_assets / "models_toy")})
-    with pytest.raises(FusionBenchError, match="asks for answers in words, and model pool 'toy' takes images"):
+    with pytest.raises(FusionBenchError, match="write answers in words; those of model pool 'toy' compare images"):
         taskpool().bind(pictures)
     assert set(taskpool().bind(restricted(pool, ["rte"]))) == set(TASKS)
 
