@@ -62,6 +62,12 @@ class Pool:
         return "partly" if lacking < len(self.sources) else "missing"
 
     @property
+    def install(self) -> str | None:
+        """The command that installs the Python packages that it is in, where its file says it."""
+        found = self.config.get("install")
+        return found if isinstance(found, str) else None
+
+    @property
     def published(self) -> tuple[str, ...]:
         """The published tables that its results are held against."""
         found = self.config.get("published", ())

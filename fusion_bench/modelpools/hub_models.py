@@ -82,9 +82,11 @@ class HubModels:
             source = self.sources[name]
             found = local(source)
             if found is None:
+                python = source.place == "python"
+                fetch = f"on a machine with network: fusion_bench pools fetch {self.pool}"
                 raise FusionBenchError(
                     f"model pool {self.pool!r}: {source.label} ({name}) is not here: {missing(source)}",
-                    hint=f"on a machine with network: fusion_bench pools fetch {self.pool}",
+                    hint="install it with pip; the pool's YAML may say how (install:)" if python else fetch,
                 )
             self._folders[name] = found
         return self._folders[name]

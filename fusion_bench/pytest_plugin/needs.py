@@ -53,7 +53,7 @@ class _Needs:
 
 
 def absent(case: Case, config_dir: Path | None) -> str | None:
-    """Which models and data sets of the hub a case would need that are not here; None where all are.
+    """Which Python package, or models and data sets of the hub, a case would need that are not here; or None.
 
     What else is wrong with a pool's YAML is told by the case itself.
     """
@@ -69,6 +69,8 @@ def absent(case: Case, config_dir: Path | None) -> str | None:
         except FusionBenchError:
             continue
         for source in pool.sources.values():
+            if source.place == "python" and local(source) is None:
+                return f"install first: {pool.install or source.label} ({missing(source)})"
             if source.place == "hub" and local(source) is None:
                 lacks.append(f"{source.label}: {missing(source)}")
                 if source in written.sources.values():

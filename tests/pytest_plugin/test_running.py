@@ -187,3 +187,15 @@ def test_a_case_whose_pool_is_not_here_says_what_fetches_it(running, log, tmp_pa
     result.assert_outcomes(passed=1, skipped=1)
     assert "fetch first: hf download you/other (you/other: it is not in the cache)" in "".join(result.outlines)
     assert len(log()) == 4
+
+
+def test_a_case_whose_python_package_is_not_installed_says_how_to_install_it(pytester, tmp_path):
+    folder = tmp_path / "config" / "modelpool"
+    folder.mkdir(parents=True)
+    sources = "base: python://no_such_package/model\nexperts: {nouns: package://minilm_lora/models/nouns}\n"
+    text = f"type: hf_text_encoder\ninstall: pip install no-such-package\n{sources}taskpools: [text6]\n"
+    (folder / "mine.yaml").write_text(text)
+    pytester.makepyfile("def test_fusion(case, tracked_run): raise AssertionError('it ran')")
+    options = ["--fb-config-path", str(tmp_path / "config"), "--modelpool", "mine", "--algorithm", "ties", "-rs"]
+    result = pytester.runpytest_subprocess(*options, "--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db")
+    assert "install first: pip install no-such-package (the Python package" in "".join(result.outlines)
