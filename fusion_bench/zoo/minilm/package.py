@@ -18,14 +18,22 @@ Texts were cut out of the sources by `fusion_bench zoo build minilm_lora`; nothi
 | --- | --- | --- |
 {rows}
 
-WordNet 3.0: the notice that its licence asks for is below.
-
-GeoNames: <https://www.geonames.org>, Creative Commons Attribution 4.0. Unicode data: Copyright Unicode, Inc., Unicode
-licence v3. vaderSentiment: Copyright 2016 C. J. Hutto, MIT.
+Names of cities: <https://www.geonames.org>, <https://creativecommons.org/licenses/by/4.0/>; names that several
+countries have were left out. The notices that the other licences ask for are below.
 
 ## WordNet 3.0
 
-{notice}
+{wordnet}
+
+## vaderSentiment
+
+{vader}
+
+## Unicode data files
+
+Modified: of emoji-test.txt, names and groups only. {unicode_line}
+
+{unicode}
 """
 
 _MODELS = f"""# Licences of the pool minilm_lora
@@ -75,10 +83,18 @@ def write_task(folder: Path, task: TextTask, splits: Mapping[str, Texts]) -> Non
 def write_beside(models: Path, tasks: Path, sources: Path, recipe: TextRecipe, base_sum: str) -> None:
     """Licences, and what the adapters belong to."""
     rows = "\n".join(f"| {task.name} | {task.source} | {task.licence} |" for task in TASKS)
-    copyright_file = (sources / "usr/share/doc/wordnet-base/copyright").read_text()
-    stanza = copyright_file.partition("License: WordNet3.0\n")[2].partition("\n\n")[0]
-    notice = "\n".join(line.strip().removeprefix(".") for line in stanza.splitlines())
-    (tasks / "LICENSES.md").write_text(_TASKS.format(rows=rows, notice=notice))
+    debian = sources / "usr/share/doc"
+    stanza = (debian / "wordnet-base/copyright").read_text().partition("License: WordNet3.0\n")[2].partition("\n\n")[0]
+    unicode = (debian / "unicode-data/copyright").read_text().partition("COPYRIGHT AND PERMISSION NOTICE")[2]
+    header = (sources / "usr/share/unicode/emoji/emoji-test.txt").read_text(encoding="utf-8")
+    text = _TASKS.format(
+        rows=rows,
+        wordnet="\n".join(line.strip().removeprefix(".") for line in stanza.splitlines()),
+        vader=next(sources.glob("vaderSentiment-*.dist-info/LICENSE.txt")).read_text().strip(),
+        unicode_line=next(line for line in header.splitlines() if "©" in line).removeprefix("# "),
+        unicode="\n".join(line.rstrip() for line in unicode.strip().splitlines()),
+    )
+    (tasks / "LICENSES.md").write_text(text, encoding="utf-8")
     (models / "LICENSES.md").write_text(_MODELS)
     base = {"package": BASE_PACKAGE, "sha256": base_sum, "logit_scale": recipe.scale, "max_tokens": recipe.tokens}
     (models / "base.json").write_text(json.dumps(base, indent=1) + "\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,14 +82,77 @@ def topics(sources: Path) -> list[Row]:
     ]
 
 
+_ENDINGS = (
+    "fulness", "lessness", "iveness", "ousness", "fully", "lessly", "ingly", "edly", "ously", "ively", "ably", "ibly",
+    "ation", "iness", "ness", "ment", "ities", "able", "ible", "less", "ious", "eous", "ful", "ous", "ing", "ily",
+    "ity", "ive", "ies", "ied", "ier", "iest", "ion", "est", "ers", "ed", "er", "or", "es", "ly", "al", "s", "e", "y",
+)  # fmt: skip
+
+
+def stem(word: str) -> str:
+    """A word without its endings, while three letters stay; a doubled last letter once, and y as i.
+
+    Example:
+        >>> [stem(word) for word in ("ease", "easily", "hating", "hateful", "angry", "angriness")]
+        ['eas', 'eas', 'hat', 'hat', 'angr', 'angr']
+    """
+    while ending := next((e for e in _ENDINGS if word.endswith(e) and len(word) - len(e) >= 3), ""):
+        word = word.removesuffix(ending)
+    word = word[:-1] if len(word) > 3 and word[-1] == word[-2] else word
+    return word[:-1] + "i" if word[-1] == "y" else word
+
+
+def families(words: Sequence[str]) -> dict[str, str]:
+    """Word to the first word of its family: those that share four letters or a stem, and those that share with them.
+
+    Rather too wide than too narrow: an unrelated word beside a family costs nothing, a relative in another split leaks.
+
+    Example:
+        >>> families(["angry", "angrily", "ease", "easy", "calm"])
+        {'angry': 'angrily', 'angrily': 'angrily', 'ease': 'ease', 'easy': 'ease', 'calm': 'calm'}
+    """
+    above = {word: word for word in words}
+
+    def first(word: str) -> str:
+        while above[word] != word:
+            word = above[word]
+        return word
+
+    seen: dict[tuple[str, str], str] = {}
+    for word in words:
+        for key in (("letters", word[:4]), ("stem", stem(word))):
+            low, high = sorted((first(seen.setdefault(key, word)), first(word)))
+            above[high] = low
+    return {word: first(word) for word in words}
+
+
 def sentiment(sources: Path) -> list[Row]:
     """Words that people rated clearly; smileys and abbreviations left out."""
     lines = (sources / "vaderSentiment" / "vader_lexicon.txt").read_text(encoding="utf-8").splitlines()
-    found = []
+    rated = {}
     for word, mean, *_ in (line.split("\t") for line in lines if line.strip()):
         if re.fullmatch(r"[a-z]{4,}", word) and abs(float(mean)) >= 0.8:
-            found.append(Row(word, "positive" if float(mean) > 0 else "negative", word[:5]))
-    return found
+            rated[word] = "positive" if float(mean) > 0 else "negative"
+    family = families(list(rated))
+    return [Row(word, sign, family[word]) for word, sign in rated.items()]
+
+
+_WHO = re.compile(
+    r"\b(old(?=er | man| woman)|older|man|men|woman|women|person|people|boy|girl|child|mr\.?|mrs\.?|mx)(?!\w)", re.I
+)
+_PAIRS = {"merman": "merperson", "mermaid": "merperson", "princess": "prince", "santa claus": "claus"}
+
+
+def drawing(name: str) -> str:
+    """What variants of one emoji share: its name without skin, hair, family members and gender.
+
+    Example:
+        >>> [drawing(name) for name in ("woman student", "student", "man: beard", "boy", "mermaid", "Mrs. Claus")]
+        ['student', 'student', 'person', 'person', 'merperson', 'claus']
+    """
+    plain = name.partition(":")[0].casefold()
+    plain = " ".join(_WHO.sub(" ", _PAIRS.get(plain, plain)).split()).removeprefix("and ")
+    return plain or "person"
 
 
 def emoji(sources: Path) -> list[Row]:
@@ -101,7 +164,7 @@ def emoji(sources: Path) -> list[Row]:
             group = line.partition(":")[2].strip()
         elif "; fully-qualified" in line and "skin tone" not in line:
             name = re.sub(r"^.*# \S+ E[\d.]+ ", "", line)
-            found.append(Row(name, group, name.partition(":")[0]))
+            found.append(Row(name, group, drawing(name)))
     return found
 
 

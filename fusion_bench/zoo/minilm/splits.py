@@ -17,8 +17,8 @@ def split_of(cluster: str, seed: int) -> str:
     """The split of a cluster, whatever task it is in.
 
     Example:
-        >>> [split_of(word, 0) for word in ("moat", "sing", "grave")]
-        ['train', 'test', 'train']
+        >>> [split_of(word, 0) for word in ("moat", "lamp", "apple")]
+        ['train', 'test', 'validation']
     """
     digest = hashlib.sha256(f"{seed}/{cluster}".encode()).digest()
     place = int.from_bytes(digest[:8], "big") / 2**64

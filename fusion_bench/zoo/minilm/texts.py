@@ -89,7 +89,7 @@ TASKS = (
     TextTask(
         "sentiment", "whether a word is felt to be good or bad", readers.sentiment,
         {"negative": "negative", "positive": "positive"},
-        ("a {} word", "a {} feeling"), "first five letters", "MIT, C. J. Hutto", "vaderSentiment 3.3.2 (PyPI)",
+        ("a {} word", "a {} feeling"), "word family", "MIT, C. J. Hutto", "vaderSentiment 3.3.2 (PyPI)",
     ),
     TextTask(
         "emoji", "the group that an emoji's name belongs to", readers.emoji,
@@ -99,8 +99,8 @@ TASKS = (
             "Food & Drink": "food or drink", "Travel & Places": "travel or place", "Activities": "sport or activity",
             "Objects": "object or tool", "Symbols": "sign or symbol",
         },
-        ("an emoji of a {}", "{}"), "name without skin tone", "Unicode licence",
-        "unicode-data (Debian), emoji-test.txt",
+        ("an emoji of a {}", "{}"), "name without skin tone, hair and gender",
+        "Unicode data files licence, Unicode, Inc.", "unicode-data (Debian), emoji-test.txt",
     ),
     TextTask(
         "cities", "the country that a city is in", readers.cities,
