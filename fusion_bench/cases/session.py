@@ -161,13 +161,12 @@ class Session:
         """
         bound = self.bound(case)
         pool = bound.modelpool
-        base = pool.model("base")
-        own = {task: pool.model(task) for task in bound.taskpool.tasks if task in pool.expert_names}
+        own = [task for task in bound.taskpool.tasks if task in pool.expert_names]
         shared: dict[str, Any] = {"progress": progress, "cache": bound.cache, "device": case.device}
-        low = evaluate(base, bound.adapters, **shared, steps=bound.steps)
+        low = evaluate(pool.lent("base"), bound.adapters, **shared, steps=bound.steps)
         high: dict[str, Predictions] = {}
-        for task, model in own.items():
-            high |= evaluate(model, bound.adapters, tasks=[task], **shared, steps=bound.steps)
+        for task in own:  # one after the other, so that no two experts are in memory for it
+            high |= evaluate(pool.lent(task), bound.adapters, tasks=[task], **shared, steps=bound.steps)
         return low, high
 
     def close(self) -> None:

@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import numpy as np
 from fusion_bench.datasets.manifest import file_sha256
 from fusion_bench.errors import FusionBenchError
 
+_KIND = "image cache"
+
 
 def cache_root() -> Path:
     """``FUSION_BENCH_CACHE``, else ``fusion_bench`` in the user's cache folder."""
@@ -22,6 +25,37 @@ def cache_root() -> Path:
     if given:
         return Path(given).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fusion_bench"
+
+
+@contextmanager
+def writing(folder: Path, kind: str = "cache") -> Iterator[None]:
+    """Tells an error of the file system as one of a cache; what is kept there is made outside of it."""
+    try:
+        yield
+    except OSError as error:
+        raise FusionBenchError(
+            f"cannot write the {kind} {folder}: {error.strerror or error}",
+            hint="set FUSION_BENCH_CACHE to a folder that can be written",
+        ) from error
+
+
+@contextmanager
+def locked(path: Path, kind: str = "cache") -> Iterator[None]:
+    """A lock on a file of a cache, whose folder is made.
+
+    Raises:
+        FusionBenchError: the folder cannot be written.
+    """
+    from filelock import FileLock
+
+    lock = FileLock(f"{path}.lock")
+    with writing(path.parent, kind):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class ImageCache:
@@ -48,39 +82,33 @@ class ImageCache:
         Raises:
             FusionBenchError: the folder cannot be written.
         """
-        from filelock import FileLock
-
         key = hashlib.sha256(json.dumps([data_hash, dict(transform), list(shape)], sort_keys=True).encode()).hexdigest()
         path = self.root / f"{key[:32]}.npy"
         found = _open(path, shape)
         if found is not None:
             return found
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{path}.lock"):
+        with locked(path, _KIND):
+            found = _open(path, shape)
+            if found is None:
+                self._write(path, shape, fill)
                 found = _open(path, shape)
-                if found is None:
-                    self._write(path, shape, fill)
-                    found = _open(path, shape)
-        except OSError as error:
-            raise FusionBenchError(
-                f"cannot write the image cache {self.root}: {error.strerror or error}",
-                hint="set FUSION_BENCH_CACHE to a folder that can be written",
-            ) from error
         if found is None:
             raise FusionBenchError(f"the image cache {path} was removed while in use", hint="run again")
         return found
 
     def _write(self, path: Path, shape: tuple[int, ...], fill: Callable[[np.ndarray], None]) -> None:
-        handle, temporary = tempfile.mkstemp(prefix=".unfinished-", suffix=".npy", dir=self.root)
-        os.close(handle)
+        with writing(self.root, _KIND):
+            handle, temporary = tempfile.mkstemp(prefix=".unfinished-", suffix=".npy", dir=self.root)
+            os.close(handle)
         try:
-            array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+            with writing(self.root, _KIND):
+                array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
             fill(array)
-            array.flush()
-            del array
-            _seal(path).write_text(file_sha256(Path(temporary)))
-            Path(temporary).replace(path)
+            with writing(self.root, _KIND):
+                array.flush()
+                del array
+                _seal(path).write_text(file_sha256(Path(temporary)))
+                Path(temporary).replace(path)
         finally:
             Path(temporary).unlink(missing_ok=True)
 

@@ -6,15 +6,18 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fusion_bench.datasets.digests import content_sum
+from fusion_bench.datasets.manifest import file_sha256, locate
 from fusion_bench.errors import FusionBenchError
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from fusion_bench.hub import Source
 
 TRAIN, ADAPTATION = "train", "adaptation"
 SPLITS = (TRAIN, "validation", ADAPTATION, "test")
@@ -25,7 +28,8 @@ class Split:
     """One split: how many examples, their labels, and how to get at the pictures or texts.
 
     ``labels`` int64 ``(n,)`` (None where unlabelled), ``clusters`` strings ``(n,)`` (None where not given), ``classes``
-    the names in label order where the data knows them. ``data`` holds the pictures undecoded, in ``column``.
+    the names in label order where the data knows them. ``data`` holds the pictures undecoded, in ``column``; ``name``
+    is what errors call it.
     """
 
     size: int
@@ -34,6 +38,7 @@ class Split:
     classes: tuple[str, ...] | None
     data: Dataset
     column: str
+    name: str = "the data"
 
     def picture(self, index: int) -> Any:
         """Picture ``index`` as a PIL image."""
@@ -61,7 +66,7 @@ def open_split(
     """Open a split without decoding a picture.
 
     Args:
-        source: a folder that has ``<split>.parquet``, or the id of a data set on the hub.
+        source: a folder that has ``<split>.parquet``, or the id of a data set on the hub, ``owner/name@revision`` too.
         split: its name.
         subset: the configuration of a hub data set that has several.
         revision: of a hub data set.
@@ -71,8 +76,8 @@ def open_split(
             the data has all splits. One named ``adaptation`` comes without labels.
 
     Raises:
-        FusionBenchError: a file that is no Parquet, a missing column, or a hub data set that is neither in the local
-            cache nor can be fetched.
+        FusionBenchError: a file that is no Parquet, a missing column, labels that are no whole numbers, or a hub data
+            set that is not here.
     """
     folder = Path(source)
     cut = held_out is not None and (split in held_out or split == TRAIN)
@@ -94,15 +99,32 @@ def open_split(
     feature = data.features.get(label_column)
     names = getattr(feature, "names", None)
     clusters = data.with_format("numpy", columns=["cluster"])["cluster"] if "cluster" in data.column_names else None
-    labels = data.with_format("numpy", columns=[label_column])[label_column] if labelled else None
     return Split(
         size=len(data),
-        labels=None if labels is None else np.asarray(labels[:], dtype=np.int64),
+        labels=_labels(data, label_column, f"{source} ({split})") if labelled else None,
         clusters=None if clusters is None else np.asarray(clusters[:], dtype=str),
         classes=tuple(names) if names else None,
         data=data,
         column=column,
+        name=f"{source} ({split})",
     )
+
+
+def _labels(data: Dataset, column: str, where: str) -> np.ndarray | None:
+    """Labels as int64 ``(n,)``; None where every one is null."""
+    found = data.select_columns(column).with_format("arrow")[:].column(column)
+    if len(found) and found.null_count == len(found):
+        return None
+    hint = f"number the classes from 0, in the order of classes, or name another label_column: {data.column_names}"
+    if found.null_count:
+        raise FusionBenchError(
+            f"{where}: {found.null_count:,} of {len(found):,} labels in column {column!r} ({found.type}) are null",
+            hint=f"leave these examples out; {hint}",
+        )
+    values = found.to_numpy()
+    if values.dtype.kind not in "iub" and not (values.dtype.kind == "f" and (values % 1 == 0).all()):
+        raise FusionBenchError(f"{where}: column {column!r} holds {found.type}, no whole numbers as labels", hint=hint)
+    return values.astype(np.int64)
 
 
 def stored_split(
@@ -163,17 +185,31 @@ def _present(names: str | Sequence[str], data: Dataset) -> str:
 
 
 def decode(split: Split, transform: Callable[[Any], np.ndarray], out: np.ndarray) -> None:
-    """Decode every picture through ``transform`` into the rows of ``out``."""
+    """Decode every picture through ``transform`` into the rows of ``out``.
+
+    Raises:
+        FusionBenchError: a picture that is missing or damaged.
+    """
     from datasets import Image as ImageFeature
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     # the bytes as they are stored: the library's own decoding, row by row, takes three times as long
     stored = split.data.cast_column(split.column, ImageFeature(decode=False)).with_format("arrow")
     index = 0
     for batch in stored.iter(batch_size=512):
         for cell in batch[split.column].to_pylist():
-            with Image.open(io.BytesIO(cell["bytes"]) if cell["bytes"] is not None else cell["path"]) as picture:
-                out[index] = transform(picture)
+            try:
+                if cell is None:
+                    raise ValueError("it is null")
+                with Image.open(io.BytesIO(cell["bytes"]) if cell["bytes"] is not None else cell["path"]) as picture:
+                    pixels = transform(picture)
+            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # all of them are PIL's
+                reason = "its bytes are no picture" if isinstance(error, UnidentifiedImageError) else error
+                raise FusionBenchError(
+                    f"{split.name}: the picture in row {index} (counted from 0) cannot be read: {reason}",
+                    hint="fetch the data again, or leave that row out",
+                ) from error
+            out[index] = pixels
             index += 1
 
 
@@ -197,10 +233,10 @@ def _read(files: Sequence[Path], where: str) -> Dataset:
 
 
 def _from_hub(name: str, split: str, subset: str | None, revision: str | None) -> Dataset:
-    from fusion_bench.hub import Source, local, missing
+    from fusion_bench.hub import local, missing
     from fusion_bench.hub.files import of_split
 
-    source = Source(name, revision, kind="dataset", subset=subset)
+    source = _source(name, subset, revision)
     folder = local(source)
     if folder is None:
         raise FusionBenchError(
@@ -214,13 +250,45 @@ def _from_hub(name: str, split: str, subset: str | None, revision: str | None) -
 
 
 def stored_sums(source: str, *, subset: str | None = None, revision: str | None = None) -> list[str] | None:
-    """Digests of the files that a data set of the hub lies in here; None where it is not here."""
-    from fusion_bench.hub import Source, local
-    from fusion_bench.hub.files import wanted
+    """Digests of the files that a data set of the hub lies in here; None where it is not here.
 
-    found = Source(source, revision, kind="dataset", subset=subset)
+    Raises:
+        FusionBenchError: none of its files is of the subset.
+    """
+    from fusion_bench.hub import local
+    from fusion_bench.hub.files import card_configs, wanted
+
+    found = _source(source, subset, revision)
     folder = local(found)
     if folder is None:
         return None
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet"))
-    return [content_sum(folder / name) for name in wanted(names, found)]
+    chosen = wanted(names, found, card_configs(folder / "README.md"))
+    if not chosen:
+        raise FusionBenchError(f"data set {found.label} has no Parquet file", hint=f"it lies in {folder}")
+    return [content_sum(folder / name) for name in chosen]
+
+
+class Data(NamedTuple):
+    """Where the data of a task is, as ``open_split`` takes it."""
+
+    source: str
+    subset: str | None = None
+    revision: str | None = None
+
+
+def files_of(data: Data) -> dict[str, str] | None:
+    """Digests of all files of a folder or of a data set of the hub, by name or number; None where it is not here."""
+    folder = locate(data.source)
+    if folder.is_dir():
+        return {path.name: file_sha256(path) for path in sorted(folder.glob("*.parquet"))} or None
+    sums = stored_sums(data.source, subset=data.subset, revision=data.revision)
+    return None if sums is None else {str(number): one for number, one in enumerate(sums)}
+
+
+def _source(name: str, subset: str | None, revision: str | None) -> Source:
+    from fusion_bench.hub import Source
+
+    fields = {"id": name, "revision": revision, "subset": subset}
+    given = {key: value for key, value in fields.items() if value is not None}
+    return Source.parse(given, kind="dataset", where=f"data {name!r}")

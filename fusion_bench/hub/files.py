@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from fusion_bench.errors import FusionBenchError
 from fusion_bench.hub.source import Kind, Source
 
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
@@ -79,16 +80,33 @@ def of_split(folder: Path, split: str, subset: str | None = None) -> list[Path]:
     Args:
         split: as the data set calls it.
         subset: the configuration of a data set that has several.
+
+    Raises:
+        FusionBenchError: it has several, and which is meant is not said.
     """
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet") if path.is_file())
     configs = card_configs(folder / "README.md")
-    meant = subset or (str(configs[0].get("config_name")) if len(configs) == 1 else "default")
+    meant = subset or _unnamed(configs, folder)
     stated = [entry for entry in _entries(meant, configs) if isinstance(entry, Mapping) and "split" in entry]
     if stated:
         patterns = _paths([entry for entry in stated if entry["split"] == split])
         return [folder / name for name in names if _matches(name, patterns)]
     named = re.compile(rf"(?:^|[-_./]){re.escape(split)}(?:[-_./]|$)")
     return [folder / n for n in names if (subset is None or _in_subset(n, subset)) and named.search(n)]
+
+
+def _unnamed(configs: Sequence[Mapping[str, Any]], folder: Path) -> str:
+    """The configuration that is meant where none is named: the only one, or the card's default."""
+    named = [str(config.get("config_name", "default")) for config in configs]
+    if len(named) == 1:
+        return named[0]
+    chosen = [name for name, config in zip(named, configs, strict=True) if config.get("default") is True]
+    if named and not chosen and "default" not in named:
+        raise FusionBenchError(
+            f"the data set in {folder} has {len(named)} subsets, and none is named",
+            hint=f"add subset: with one of {', '.join(named)}",
+        )
+    return chosen[0] if chosen else "default"
 
 
 def subsets(names: Iterable[str], configs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -145,7 +163,7 @@ def _stated(subset: str, configs: Sequence[Mapping[str, Any]]) -> list[str]:
 def _entries(subset: str, configs: Sequence[Mapping[str, Any]]) -> list[Any]:
     """What a card says of a configuration's files: patterns, or mappings of a split to its own."""
     for config in configs:
-        if config.get("config_name") == subset:
+        if config.get("config_name", "default") == subset:
             found = config.get("data_files", [])
             return found if isinstance(found, list) else [found]
     return []

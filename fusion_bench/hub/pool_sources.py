@@ -167,7 +167,11 @@ def pinned_config(pool: Pool) -> dict[str, Any]:
         elif source.kind == "dataset":
             tasks = found["tasks"]
             named = dict(tasks) if isinstance(tasks, Mapping) else {task: {} for task in tasks}
-            found["tasks"] = {**named, role: {**(named[role] or {}), "revision": commit}}
+            fields = {**(named[role] or {}), "revision": commit}
+            described = with_cards(tasks, found.get("cards"), where=f"{pool.group} {pool.name!r}")
+            if "@" in str(dict(_items(described))[role]["data"]):  # else two revisions would stand there
+                fields["data"] = source.id
+            found["tasks"] = {**named, role: fields}
     return found
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.weights.checkpoint import Checkpoint
@@ -138,7 +138,7 @@ def is_left_over(name: str, model: nn.Module) -> bool:
     return bool(_OLD_BUFFERS.search(name)) or any(re.search(pattern, name) for pattern in patterns)
 
 
-def check_whole(model: nn.Module, state: Mapping[str, Tensor], *, where: str) -> None:
+def check_whole(model: nn.Module, state: Container[str], *, where: str) -> None:
     """Refuse weights that leave a parameter of a model as it was made: at random.
 
     Raises:

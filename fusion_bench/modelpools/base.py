@@ -85,7 +85,7 @@ class ModelPool(ABC):
         from fusion_bench.models.lent import Lent
 
         self.check_name(name)
-        return Lent(lambda: self.model(name), self._parameters())
+        return Lent(lambda: self.model(name), self._parameters(), owner=self, name=name)
 
     def _parameters(self) -> int:
         """Of each of its models: they are of one architecture."""
@@ -94,7 +94,9 @@ class ModelPool(ABC):
         return int(self.__dict__["_count"])
 
     def owns(self, model: nn.Module) -> str | None:
-        """The name of ``model`` if `model` handed it out, else None."""
+        """The name of ``model`` if `model` or `lent` handed it out, else None."""
+        if getattr(model, "owner", None) is self:
+            return str(model.name)
         alive: WeakValueDictionary[str, nn.Module] = self.__dict__.get("_alive", WeakValueDictionary())
         return next((name for name, mine in alive.items() if mine is model), None)
 

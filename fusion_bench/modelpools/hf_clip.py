@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,16 +11,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fusion_bench.datasets.sizing import Sizing
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.modelpools.architecture import check_whole, opened, padding_tokenizer
 from fusion_bench.modelpools.base import BASE
 from fusion_bench.modelpools.hub_models import HubModels, load_into
 from fusion_bench.modelpools.hub_pool import HubPool
+from fusion_bench.modelpools.processor import Processor, read_processor
 from fusion_bench.modelpools.zero_shot import ImagePool
 from fusion_bench.weights import read_state_dict, write_state_dict
 from fusion_bench.weights.checkpoint import Checkpoint
 from fusion_bench.weights.fitting import OnMismatch
 
-PREFIX = "vision_model."
+PREFIX, PROJECTION = "vision_model.", "visual_projection.weight"
 
 
 class VisionTower(nn.Module):
@@ -67,31 +69,34 @@ class HfClip(HubPool, ImagePool):
         )
 
     @cached_property
-    def _preprocessing(self) -> dict[str, Any]:
-        path = self._models_of.folder(BASE) / "preprocessor_config.json"
-        if not path.is_file():
-            raise FusionBenchError(f"no {path}", hint="save the base's CLIPImageProcessor beside it")
-        found: dict[str, Any] = json.loads(path.read_text())
-        return found
+    def _processor(self) -> Processor:
+        return read_processor(self._models_of.folder(BASE), label=self._models_of.label(BASE))
+
+    @property
+    def sizing(self) -> Sizing:
+        """How pictures get their size."""
+        return self._processor.sizing
 
     @property
     def image_size(self) -> int:  # type: ignore[override]
-        crop = self._preprocessing.get("crop_size", self._config.vision_config.image_size)
-        return int(crop["height"] if isinstance(crop, dict) else crop)
+        return self.sizing.side
 
     @property
     def mean(self) -> tuple[float, ...]:  # type: ignore[override]
-        return tuple(self._preprocessing["image_mean"])
+        return self._processor.mean
 
     @property
     def std(self) -> tuple[float, ...]:  # type: ignore[override]
-        return tuple(self._preprocessing["image_std"])
+        return self._processor.std
 
     @cached_property
     def _config(self) -> Any:
         from transformers import CLIPConfig
 
-        return CLIPConfig.from_pretrained(self._models_of.folder(BASE))
+        label, folder = self._models_of.label(BASE), self._models_of.folder(BASE)
+        if not (folder / "config.json").is_file():
+            raise FusionBenchError(f"{label} has no config.json", hint="save the whole CLIPModel with save_pretrained")
+        return opened(CLIPConfig, folder, label=label)
 
     def build(self, state: Mapping[str, Tensor]) -> nn.Module:
         from transformers import CLIPVisionConfig
@@ -100,23 +105,24 @@ class HfClip(HubPool, ImagePool):
             **{**self._config.vision_config.to_dict(), "projection_dim": self._config.projection_dim}
         )
         model = VisionTower(config, self._clip.visual_projection.weight)
-        load_into(model.tower, state, expected=self.state_dict(BASE), where=f"the base of {self.name!r}")
+        base, where = self.state_dict(BASE), f"the base of {self.name!r}"
+        check_whole(model.tower, {*base, PROJECTION}, where=where)
+        load_into(model.tower, state, expected=base, where=where)
         return model.eval()
 
     @cached_property
     def _clip(self) -> Any:
         from transformers import CLIPModel
 
+        config = self._config
         try:
-            return CLIPModel.from_pretrained(self._models_of.folder(BASE)).eval().requires_grad_(False)
+            return CLIPModel.from_pretrained(self._models_of.folder(BASE), config=config).eval().requires_grad_(False)
         except (OSError, ValueError, RuntimeError) as error:
             raise FusionBenchError(f"cannot open the base {self._models_of.label(BASE)}: {error}") from error
 
     @cached_property
     def _tokenizer(self) -> Any:
-        from transformers import AutoTokenizer
-
-        return AutoTokenizer.from_pretrained(self._models_of.folder(BASE))
+        return padding_tokenizer(self._models_of.folder(BASE), label=self._models_of.label(BASE))
 
     @torch.inference_mode()
     def text_features(self, prompts: Sequence[str]) -> Tensor:

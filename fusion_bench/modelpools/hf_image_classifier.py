@@ -174,9 +174,6 @@ class HfImageClassifier(HubPool, ImageClassifierPool):
             error = unknown_name("task", task, self.expert_names, where=f"the heads of pool {self.name!r}")
             raise FusionBenchError(error.message, hint=f"{error.hint}. A task is seen through its expert's head")
 
-    def content_hash(self) -> str:
-        return f"{self._models_of.content_hash()} {self._models_of.base_hash()}"
-
     def save(self, model: nn.Module, folder: Path) -> None:
         """The backbone, which transformers opens with a new head; the tasks' heads are where they were."""
         inner: Any = model.backbone

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from fusion_bench.errors import FusionBenchError
+from fusion_bench.modelpools.architecture import check_whole, opened, padding_tokenizer
 from fusion_bench.modelpools.base import BASE
 from fusion_bench.modelpools.hub_models import HubModels, load_into
 from fusion_bench.modelpools.hub_pool import HubPool
@@ -22,8 +22,9 @@ from fusion_bench.weights import read_state_dict, write_state_dict
 from fusion_bench.weights.checkpoint import Checkpoint
 from fusion_bench.weights.fitting import OnMismatch
 
-_UNUSED = ("pooler.", "embeddings.position_ids")  # a head that features do not go through; a table of 0, 1, 2, …
-_ROOTS = ("bert.", "roberta.", "model.")
+_ROOTS = ("bert.", "roberta.", "distilbert.", "electra.", "model.")
+# heads that features do not go through; a table of 0, 1, 2, …
+_UNUSED = ("pooler.", "cls.", "lm_head.", "classifier.", "vocab_", "embeddings.position_ids")
 _PROMPTS = 256
 
 
@@ -83,27 +84,20 @@ class HfTextEncoder(HubPool, TextPool):
         encoder = AutoModel.from_config(self._config)
         if hasattr(encoder, "pooler"):
             encoder.pooler = None
-        load_into(encoder, state, expected=self.state_dict(BASE), where=f"the base of {self.name!r}")
+        base, where = self.state_dict(BASE), f"the base of {self.name!r}"
+        check_whole(encoder, base, where=where)
+        load_into(encoder, state, expected=base, where=where)
         return MeanPooled(encoder).eval()
 
     @cached_property
     def _config(self) -> Any:
         from transformers import AutoConfig
 
-        return self._opened(AutoConfig)
+        return opened(AutoConfig, self._models_of.folder(BASE), label=self._models_of.label(BASE))
 
     @cached_property
     def _tokenizer(self) -> Any:
-        from transformers import AutoTokenizer
-
-        return self._opened(AutoTokenizer)
-
-    def _opened(self, kind: Any) -> Any:
-        try:
-            return kind.from_pretrained(self._models_of.folder(BASE))
-        except (OSError, ValueError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise FusionBenchError(f"cannot open {self._models_of.label(BASE)}: {reason}") from error
+        return padding_tokenizer(self._models_of.folder(BASE), label=self._models_of.label(BASE))
 
     def tokens(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
         options = {"padding": True, "truncation": True, "max_length": self._max_tokens, "return_tensors": "pt"}
@@ -149,6 +143,6 @@ def _encoder_part(checkpoint: Checkpoint) -> dict[str, str]:
     for stored in checkpoint.specs:
         root = next((root for root in _ROOTS if stored.startswith(root)), "")
         name = stored.removeprefix(root)
-        if name.startswith(("embeddings.", "encoder.")) and not name.startswith(_UNUSED):
+        if not name.startswith(_UNUSED):
             names[name] = stored
     return names

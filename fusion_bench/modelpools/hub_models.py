@@ -120,17 +120,18 @@ class HubModels:
         return f"{self.sources[name].label} ({name})"
 
     def content_hash(self) -> str:
-        """A hash of every weight file."""
-        sums = {name: [content_sum(path) for path in self._open(name).files] for name in self.sources}
-        return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
+        """A hash of every model: its weight files, and its configuration, tokenizer and processor beside them."""
+        return hashlib.sha256(json.dumps({name: self._sums(name) for name in self.sources}).encode()).hexdigest()
 
     def base_hash(self) -> str:
-        """A hash of the base alone: its weight files, and its configuration, tokenizer and processor beside them."""
-        folder = self.folder(BASE)
-        small = sorted(path for path in folder.iterdir() if path.suffix in _SMALL and path.is_file())
-        sums = [content_sum(path) for path in self.all_of(BASE).files]
-        named = {path.name: content_sum(path) for path in small}
-        return hashlib.sha256(json.dumps([sums, named]).encode()).hexdigest()
+        """The same of the base alone."""
+        return hashlib.sha256(json.dumps(self._sums(BASE)).encode()).hexdigest()
+
+    def _sums(self, name: str) -> list[Any]:
+        folder = self.folder(name)
+        beside = sorted(path for path in folder.iterdir() if path.suffix in _SMALL) if folder.is_dir() else []
+        weights = [content_sum(path) for path in self._open(name).files]
+        return [weights, {path.name: content_sum(path) for path in beside if path.is_file()}]
 
     def all_of(self, name: str) -> Checkpoint:
         """A model with all that is in its files, what is not fused among it."""

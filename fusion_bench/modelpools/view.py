@@ -51,6 +51,10 @@ class _View(ModelPool):
         self.check_name(name)
         return self._pool.model(name)
 
+    def lent(self, name: str) -> nn.Module:
+        self.check_name(name)
+        return self._pool.lent(name)
+
     def build(self, state: Mapping[str, Tensor]) -> nn.Module:
         return self._pool.build(state)
 

@@ -14,6 +14,7 @@ class Lent(nn.Module):
     Args:
         load: returns the model; its owner decides how long it keeps it.
         count: parameters that it has.
+        owner, name: whose it is, and which.
 
     Example:
         >>> import torch
@@ -22,9 +23,9 @@ class Lent(nn.Module):
         (torch.Size([3, 1]), 8)
     """
 
-    def __init__(self, load: Callable[[], nn.Module], count: int) -> None:
+    def __init__(self, load: Callable[[], nn.Module], count: int, *, owner: object = None, name: str = "") -> None:
         super().__init__()
-        self.load, self.count = load, count
+        self.load, self.count, self.owner, self.name = load, count, owner, name
 
     def forward(self, *arguments: Any, **options: Any) -> Any:
         """What the model makes of its arguments."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from fusion_bench.pytest_plugin.fixtures import algorithm, case, fusion_session, modelpool, taskpool, tracked_run
-from fusion_bench.pytest_plugin.options import pytest_addoption, pytest_load_initial_conftests
+from fusion_bench.pytest_plugin.options import pytest_addoption, pytest_cmdline_main, pytest_load_initial_conftests
 
 __all__ = [
     "algorithm",
@@ -17,6 +17,7 @@ __all__ = [
     "fusion_session",
     "modelpool",
     "pytest_addoption",
+    "pytest_cmdline_main",
     "pytest_configure",
     "pytest_load_initial_conftests",
     "taskpool",

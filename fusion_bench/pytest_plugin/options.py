@@ -129,6 +129,14 @@ def pytest_load_initial_conftests(parser: pytest.Parser) -> Generator[None, obje
     return result
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
+    """A dry run is not distributed: the plan is made where the cases are, and xdist's controller has none."""
+    if config.getoption(_dest("dry-run"), False) and hasattr(config.option, "numprocesses"):
+        config.option.numprocesses, config.option.tx, config.option.dist = 0, [], "no"
+    return (yield)
+
+
 def read(config: pytest.Config) -> Options:
     """The options of this session.
 

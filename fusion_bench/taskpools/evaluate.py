@@ -70,10 +70,8 @@ class _Run:
     def _found(
         self, model: nn.Module, adapter: TaskAdapter, what: str, of: Callable[[nn.Module, Batch], Tensor]
     ) -> Tensor:
-        model = at_hand(model)
-
         def compute() -> Tensor:
-            placed = model.to(self.device).eval()
+            placed = at_hand(model).to(self.device).eval()  # not before: what is kept needs no model
             parts = []
             with closing(ahead(self._inputs(adapter))) as batches:
                 for batch in batches:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fusion_bench.datasets import ImageCache
+from fusion_bench.datasets import ImageCache, open_split
+from fusion_bench.datasets.splits import decode
 from fusion_bench.errors import FusionBenchError
 
 SHAPE = (3, 3, 4, 4)
@@ -69,3 +71,34 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "images").write_text("a file in the way")
     with pytest.raises(FusionBenchError, match="FUSION_BENCH_CACHE"):
         ImageCache(tmp_path).images("data", {}, SHAPE, lambda out: None)
+
+
+def test_an_error_of_what_is_kept_is_none_of_the_cache(tmp_path: Path) -> None:
+    def fill(out: np.ndarray) -> None:
+        raise OSError("cannot identify image file")
+
+    with pytest.raises(OSError, match=r"^cannot identify image file$"):
+        ImageCache(tmp_path).images("data", {}, SHAPE, fill)
+    assert (ImageCache(tmp_path).images("data", {}, SHAPE, lambda out: out.fill(3)) == 3).all()  # no lock is left
+
+
+def encoded(value: int) -> bytes:
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.fromarray(np.random.default_rng(value).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(out, "png")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("damaged", [{"bytes": b"nonsense"}, {"bytes": encoded(1)[:3000]}, None])
+def test_a_damaged_picture_is_told_with_its_row(tmp_path: Path, damaged: dict[str, bytes] | None) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    cell = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    rows = pa.array([{"bytes": encoded(0)}, damaged], type=cell)
+    pq.write_table(pa.table({"image": rows, "label": [0, 1]}), tmp_path / "test.parquet")
+    out = np.zeros((2, 64, 64, 3), dtype=np.uint8)
+    with pytest.raises(FusionBenchError, match=rf"{tmp_path.name} \(test\): the picture in row 1"):
+        decode(open_split(tmp_path, "test"), np.asarray, out)
+    assert out[0].any()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fusion_bench.errors import FusionBenchError
 from fusion_bench.hub import Source
 from fusion_bench.hub.files import lack, of_split, wanted
 
@@ -94,3 +95,17 @@ def test_the_files_of_a_split(tmp_path: Path) -> None:
 def test_the_files_of_a_split_of_a_subset(tmp_path: Path) -> None:
     fill(tmp_path, "digits/test/0000.parquet", "digits/train/0000.parquet", "scenes/test/0000.parquet")
     assert of_split(tmp_path, "test", "digits") == [tmp_path / "digits/test/0000.parquet"]
+
+
+def test_several_subsets_of_which_none_is_named(tmp_path: Path) -> None:
+    fill(tmp_path, "en/test-0.parquet", "fr/test-0.parquet")
+    entry = "- config_name: {0}\n  data_files:\n  - split: test\n    path: {0}/*\n"
+    card = "---\nconfigs:\n" + entry.format("en") + entry.format("fr")
+    (tmp_path / "README.md").write_text(f"{card}---\n")
+    with pytest.raises(FusionBenchError, match=r"has 2 subsets, and none is named\n.*one of en, fr"):
+        of_split(tmp_path, "test")
+    assert of_split(tmp_path, "test", "fr") == [tmp_path / "fr/test-0.parquet"]
+    (tmp_path / "README.md").write_text(f"{card}  default: true\n---\n")
+    assert of_split(tmp_path, "test") == [tmp_path / "fr/test-0.parquet"]
+    (tmp_path / "README.md").write_text(f"{card}- data_files:\n  - split: test\n    path: en/*\n---\n")
+    assert of_split(tmp_path, "test") == [tmp_path / "en/test-0.parquet"]

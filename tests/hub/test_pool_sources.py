@@ -94,6 +94,14 @@ def test_pins_of_tasks_that_cards_describe(tmp_path: Path) -> None:
     assert sources_of(fixed)["svhn"].revision == COMMIT
 
 
+def test_pins_of_a_task_with_a_revision_in_its_id(tmp_path: Path) -> None:
+    path = config(tmp_path, "taskpool", "mine", tasks={"t": {"data": "a/data@v1"}, "u": {"data": "a/data"}})
+    pinning.write(pinning.path_of(path), {("dataset", "a/data"): Pin(COMMIT, "v1")})
+    fixed = pinned_config(read_pool("taskpool", "mine", config_dir=tmp_path))
+    assert fixed["tasks"] == {"t": {"data": "a/data", "revision": COMMIT}, "u": {"data": "a/data"}}
+    assert sources_of(fixed)["t"].revision == COMMIT
+
+
 @pytest.mark.parametrize(
     "text", ["models: 3", "models: {a/b: {commit: main, files: {}}}", "models: {a/b: {}}", "x: [", "- 1"]
 )

@@ -187,3 +187,47 @@ def test_weights_are_read_when_they_are_asked_for(folders: Path) -> None:
     assert state.traffic.bytes == 0
     mine.model("a")
     assert state.traffic.bytes == 4 * sum(spec.numel for spec in state.specs.values())
+
+
+def copied(folders: Path, target: Path) -> Path:
+    import shutil
+
+    shutil.copytree(folders / "base", target)
+    return target
+
+
+def test_a_base_that_lacks_something_is_refused(folders: Path, tmp_path: Path) -> None:
+    """transformers would make up what is not there: a tokenizer without words, a layer at random, default sizes."""
+    from safetensors.torch import load_file, save_file
+
+    def base(name: str):  # type: ignore[no-untyped-def]
+        source = {"type": "hf_clip", "name": "tiny", "base": str(tmp_path / name), "experts": {"a": str(folders / "a")}}
+        return load_modelpool(source)
+
+    wordless = copied(folders, tmp_path / "wordless")
+    for file in ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json"):
+        (wordless / file).unlink(missing_ok=True)
+    with pytest.raises(FusionBenchError, match="has no tokenizer"):
+        base("wordless").text_features(["a cat"])
+    layerless = copied(folders, tmp_path / "layerless") / "model.safetensors"
+    tensors = {n: t for n, t in load_file(layerless).items() if "vision_model.encoder.layers.1" not in n}
+    save_file(tensors, layerless, metadata={"format": "pt"})
+    broken = base("layerless")
+    with pytest.raises(FusionBenchError, match=r"has no tensor '.*layers\.1"):
+        broken.build(broken.state_dict("base"))
+    (copied(folders, tmp_path / "formless") / "config.json").unlink()
+    with pytest.raises(FusionBenchError, match=r"has no config\.json"):
+        base("formless").text_features(["a cat"])
+    (copied(folders, tmp_path / "blind") / "preprocessor_config.json").unlink()
+    with pytest.raises(FusionBenchError, match=r"has no preprocessor_config\.json"):
+        _ = base("blind").image_size
+
+
+def test_what_stands_beside_the_weights_counts_in_the_hash(folders: Path, tmp_path: Path) -> None:
+    here = copied(folders, tmp_path / "here")
+    source = {"type": "hf_clip", "name": "tiny", "base": str(here), "experts": {"a": str(folders / "a")}}
+    before = load_modelpool(source).content_hash()
+    assert load_modelpool(source).content_hash() == before
+    settings = json.loads((here / "preprocessor_config.json").read_text())
+    (here / "preprocessor_config.json").write_text(json.dumps({**settings, "image_mean": [0.1, 0.1, 0.1]}))
+    assert load_modelpool(source).content_hash() != before

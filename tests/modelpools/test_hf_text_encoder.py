@@ -142,3 +142,38 @@ def test_files_are_what_the_yaml_was_written_for(folders: Path) -> None:
     base["sha256"] = {"elsewhere.safetensors": right}
     with pytest.raises(FusionBenchError, match=r"has no elsewhere\.safetensors"):
         pool(folders, base=base).state_dict("base")
+
+
+def test_a_base_that_lacks_something_is_refused(folders: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(folders / "base", tmp_path / "wordless")
+    for file in ("vocab.txt", "tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / "wordless" / file).unlink(missing_ok=True)
+    with pytest.raises(FusionBenchError, match="has no tokenizer"):
+        pool(folders, base=str(tmp_path / "wordless")).tokens(["a good thing"])
+    shutil.copytree(folders / "base", tmp_path / "layerless")
+    path = tmp_path / "layerless" / "model.safetensors"
+    save_file({n: t for n, t in load_file(path).items() if "layer.1" not in n}, path, metadata={"format": "pt"})
+    broken = pool(folders, base=str(tmp_path / "layerless"), experts={"moods": str(tmp_path / "layerless")})
+    with pytest.raises(FusionBenchError, match=r"has no tensor '.*layer\.1"):
+        broken.model("base")
+
+
+def test_other_encoders_than_bert(folders: Path, tmp_path: Path) -> None:
+    from transformers import DistilBertConfig, DistilBertModel
+
+    config = DistilBertConfig(vocab_size=len(WORDS), dim=16, n_layers=2, n_heads=2, hidden_dim=32)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = DistilBertModel(config).eval()
+    model.save_pretrained(tmp_path / "distil")
+    for file in (folders / "base").iterdir():
+        if "token" in file.name or file.name == "vocab.txt":
+            (tmp_path / "distil" / file.name).write_bytes(file.read_bytes())
+    mine = pool(folders, base=str(tmp_path / "distil"), experts={"moods": str(tmp_path / "distil")})
+    tokens = mine.tokens(["a good thing"])
+    hidden = model(**tokens).last_hidden_state.mean(dim=1)
+    torch.testing.assert_close(mine.model("base")(tokens), hidden, rtol=1e-4, atol=1e-5)

@@ -30,3 +30,11 @@ def test_a_pool_is_chosen_by_its_name_in_k(pytester: pytest.Pytester) -> None:
     done.stdout.fnmatch_lines(["*slerp-clip_vit_b16_ta8_lora-ta8*"])
     assert "unseen" not in done.stdout.str()
     assert "clip_mini" not in done.stdout.str()
+
+
+@pytest.mark.parametrize("spread", [("-n", "2"), ("--dist", "load", "--tx", "2*popen"), ("-n", "auto")])
+def test_a_plan_is_not_distributed(pytester: pytest.Pytester, spread: tuple[str, ...]) -> None:
+    pytester.makepyfile("def test_fusion(case, tracked_run): raise AssertionError('it ran')")
+    done = pytester.runpytest_subprocess("--dry-run", "-k", "simple_average and clip_vit_b32_ta8", *spread)
+    assert done.ret == 0
+    done.stdout.fnmatch_lines(["dry run: 1 case, nothing is fused", "simple_average-clip_vit_b32_ta8-ta8 *"])

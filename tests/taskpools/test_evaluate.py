@@ -240,3 +240,30 @@ def test_a_batch_by_names_is_moved_whole() -> None:
     rows = torch.ones(2, 3)
     assert moved(rows, "cpu") is rows
     assert moved({"a": rows}, "cpu")["a"] is rows  # type: ignore[index]
+
+
+def test_what_is_kept_needs_no_model(toy_assets) -> None:
+    """Members of an ensemble, and references, are built for logits that are not kept, and one after the other."""
+    from fusion_bench.models.ensemble import Ensemble
+    from fusion_bench.registry import load_modelpool, load_taskpool
+    from fusion_bench.taskpools.evaluate import LogitCache, evaluate
+
+    pool = load_modelpool({"type": "embedded_clip", "name": "toy", "path": str(toy_assets / "models_toy")})
+    source = {
+        "type": "zero_shot_classification",
+        "path": str(toy_assets / "tasks_toy"),
+        "tasks": ["circles", "stripes"],
+    }
+    adapters, cache, built = load_taskpool(source).bind(pool), LogitCache(pool.owns), []
+    original = pool.model
+    pool.model = lambda name: built.append(name) or original(name)
+
+    def ensemble() -> Ensemble:
+        return Ensemble({name: pool.lent(name) for name in pool.expert_names})
+
+    first = evaluate(ensemble(), adapters, cache=cache)
+    once = [name for name in built if name != "base"]
+    assert sorted(once) == sorted(2 * list(pool.expert_names))  # each for each task
+    again = evaluate(ensemble(), adapters, cache=cache)
+    assert [name for name in built if name != "base"] == once
+    assert all((first[task].confidence == again[task].confidence).all() for task in adapters)

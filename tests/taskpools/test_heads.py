@@ -155,3 +155,14 @@ def test_text_hashes_are_of_the_text_side_alone(pool, toy_assets: Path, tmp_path
     assert hashed("models/stripes.safetensors")[1] != content
     for file in ("models/base.safetensors", "vocabulary.txt"):
         assert hashed(file)[0] != text
+
+
+def test_an_error_of_the_building_is_none_of_the_cache(tmp_path: Path) -> None:
+    def build() -> Tensor:
+        raise OSError("no tokenizer")
+
+    with pytest.raises(OSError, match="no tokenizer"):
+        HeadCache(tmp_path).get({"a": 1}, build)
+    (tmp_path / "other").write_text("a file in the way")
+    with pytest.raises(FusionBenchError, match="cannot write the cache of text heads"):
+        HeadCache(tmp_path / "other").get({"a": 1}, lambda: torch.ones(1, 1))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from fusion_bench.datasets.splits import held_out_parts, open_split
+from fusion_bench.datasets.splits import held_out_parts, open_split, stored_sums
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.hub.cards import with_cards
 from fusion_bench.registry import load_modelpool, load_taskpool, names, read_config
@@ -165,3 +165,81 @@ def test_a_test_split_under_the_name_of_one_that_is_held_out(hub: Path, toy_clip
         "train": 48, "validation": 6, "adaptation": 6, "test": 21,
     }  # fmt: skip
     assert len({adapter.data_hash(split) for split in ("train", "validation", "test")}) == 3
+
+
+def test_the_columns_that_a_yaml_names_are_in_the_hash(hub: Path, toy_clip) -> None:  # type: ignore[no-untyped-def]
+    plain = bound(toy_clip).data_hash("test")
+    named = {bound(toy_clip, **{key: value}).data_hash("test") for key in ("column", "label_column")
+             for value in ("image", "other")}  # fmt: skip
+    assert len(named | {plain}) == 5
+
+
+def test_sums_are_of_the_files_that_the_card_names(hub: Path) -> None:
+    folder = hub / "owner" / "crops"
+    (folder / "digits").rename(folder / "data")
+    card = folder / "README.md"
+    card.write_text(card.read_text().replace("digits/", "data/"))
+    found = stored_sums("owner/crops", subset="digits")
+    assert found is not None
+    assert len(found) == 3
+    path = next((folder / "data").glob("test-*"))
+    path.write_bytes(path.read_bytes() + b" ")
+    again = stored_sums("owner/crops", subset="digits")
+    assert again is not None
+    assert len(set(found) & set(again)) == 2
+
+
+def test_no_file_to_sum_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FusionBenchError, match=f"data set {tmp_path} has no Parquet file"):
+        stored_sums(str(tmp_path))
+
+
+def test_a_revision_in_the_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    for number, revision in enumerate(("v1", "main")):
+        folder = tmp_path / "datasets--own--set"
+        snapshot = folder / "snapshots" / (str(number) * 40)
+        for made in (snapshot, folder / "refs"):
+            made.mkdir(parents=True, exist_ok=True)
+        (folder / "refs" / revision).write_text(str(number) * 40)
+        texts = pa.table({"text": ["a"] * (number + 1), "label": [0] * (number + 1)})
+        pq.write_table(texts, snapshot / "test-00000-of-00001.parquet")
+    assert open_split("own/set@v1", "test", column="text").size == 1
+    assert open_split("own/set", "test", column="text").size == 2
+    assert stored_sums("own/set@v1") == stored_sums("own/set", revision="v1") != stored_sums("own/set")
+    with pytest.raises(FusionBenchError, match="two revisions: v1 and main"):
+        open_split("own/set@v1", "test", column="text", revision="main")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["cat", "dog"], r"column 'label' holds (large_)?string, no whole numbers"),
+        ([0, None], r"1 of 2 labels in column 'label' \(int64\) are null"),
+        ([0.0, 1.5], "column 'label' holds double, no whole numbers"),
+    ],
+)
+def test_labels_that_are_no_numbers_of_classes(tmp_path: Path, labels: list[object], message: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"text": ["a", "b"], "label": labels}), tmp_path / "test.parquet")
+    with pytest.raises(FusionBenchError, match=message):
+        open_split(tmp_path, "test", column="text")
+
+
+@pytest.mark.parametrize("labels", [[True, False], [1.0, 0.0], [1, 0]])
+def test_labels_that_are_numbers(tmp_path: Path, labels: list[object]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for name in ("test", "train"):
+        pq.write_table(pa.table({"text": ["a", "b"], "label": labels}), tmp_path / f"{name}.parquet")
+    found = open_split(tmp_path, "test", column="text").labels
+    assert found is not None
+    assert (found.tolist(), found.dtype) == ([1, 0], np.int64)
+    pq.write_table(pa.table({"text": ["a"], "label": pa.nulls(1, pa.int64())}), tmp_path / "test.parquet")
+    assert open_split(tmp_path, "test", column="text").labels is None

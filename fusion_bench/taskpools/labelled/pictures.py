@@ -57,7 +57,8 @@ class PictureTask(LabelledTask):
 
     @property
     def _sizing(self) -> Sizing:
-        return Sizing(self._pool.image_size)
+        stated: Sizing | None = getattr(self._pool, "sizing", None)
+        return Sizing(self._pool.image_size) if stated is None else stated
 
     @property
     def _transform(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from fusion_bench.datasets import Manifest
+from fusion_bench.datasets.splits import Data, files_of
 from fusion_bench.errors import FusionBenchError, unknown_name
 from fusion_bench.hub.cards import with_cards
 from fusion_bench.modelpools.base import ModelPool
@@ -66,6 +67,7 @@ class LabelledTaskPool(TaskPool):
         if not self._configs:
             raise FusionBenchError(f"task pool {name!r} has no task")
         self.tasks = tuple(self._configs)
+        self._files: dict[Data, dict[str, str] | None] = {}
         self.protocol = read_protocol(protocol, where=f"task pool {name!r}")
 
     @abstractmethod
@@ -75,11 +77,35 @@ class LabelledTaskPool(TaskPool):
         configs = {task: config.model_dump(mode="json", exclude=_excluded(config)) for task, config in self._items()}
         files = self._manifest.digest if self._manifest else {t: c.data for t, c in self._items()}
         facts = self.facts()
-        text = json.dumps([configs, files, *([facts] if facts else [])], sort_keys=True)
+        unlisted = [] if self._manifest else content_of(self._configs, self._files)
+        text = json.dumps([configs, files, *([facts] if facts else []), *unlisted], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _items(self) -> list[tuple[str, TaskConfig]]:
         return list(self._configs.items())
+
+
+def content_of(configs: Mapping[str, Any], known: dict[Data, dict[str, str] | None]) -> list[dict[str, Any]]:
+    """What else tasks without a manifest are made of: their files, and the order of what is held out, which draws it.
+
+    Args:
+        configs: of tasks, with ``data``, ``subset``, ``revision`` and ``held_out``.
+        known: digests that were read before; those of this call are added.
+
+    Returns:
+        A mapping of each kind that there is, by task; the files of a task that is not here are None.
+    """
+    for one in map(_data, configs.values()):
+        if one not in known:
+            known[one] = files_of(one)
+    files = {task: known[_data(config)] for task, config in configs.items()}
+    orders = {task: list(config.held_out) for task, config in configs.items() if len(config.held_out or ()) > 1}
+    found: list[dict[str, Any]] = [{"files": files}] if any(files.values()) else []
+    return [*found, *([{"held_out": orders}] if orders else [])]
+
+
+def _data(config: Any) -> Data:
+    return Data(config.data, config.subset, config.revision)
 
 
 def _excluded(config: TaskConfig) -> set[str]:

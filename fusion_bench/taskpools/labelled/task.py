@@ -85,9 +85,15 @@ class LabelledTask(TaskAdapter):
             else:
                 file = self._unlisted(split)
             held = [] if self._config.held_out is None else [self._config.held_out]
-            text = json.dumps([file, self._config.classes, self._config.templates, *held])
+            text = json.dumps([file, self._config.classes, self._config.templates, *held, *self._columns()])
             self._hashes[split] = hashlib.sha256(text.encode()).hexdigest()
         return self._hashes[split]
+
+    def _columns(self) -> list[dict[str, Any]]:
+        """The columns that the YAML names; none where it names none, so that hashes without them stay."""
+        read = {"column": self._config.column or self.column, "label_column": self._config.label_column}
+        named = {key: value for key, value in read.items() if key in self._config.model_fields_set}
+        return [named] if named else []
 
     def _unlisted(self, split: str) -> str:
         """Of data that no manifest describes."""

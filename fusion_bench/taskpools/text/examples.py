@@ -80,7 +80,8 @@ class TextExamples(TaskAdapter):
     def data_hash(self, split: str) -> str:
         if split not in self._hashes:
             made_of = self.config.model_dump(mode="json", exclude={"data", "test_size", "revision"})
-            text = json.dumps([self._content(split), made_of], sort_keys=True)
+            order = [list(self.config.held_out)] if self.config.held_out else []  # it decides what is drawn
+            text = json.dumps([self._content(split), made_of, *order], sort_keys=True)
             self._hashes[split] = hashlib.sha256(text.encode()).hexdigest()
         return self._hashes[split]
 

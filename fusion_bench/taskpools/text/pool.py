@@ -10,10 +10,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fusion_bench.datasets.splits import Data
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.hub.cards import with_cards
 from fusion_bench.modelpools.base import ModelPool
 from fusion_bench.taskpools.base import TaskAdapter, TaskPool
+from fusion_bench.taskpools.labelled.pool import content_of
 from fusion_bench.taskpools.protocols import read_protocol
 from fusion_bench.taskpools.text.config import TextTaskConfig
 
@@ -60,6 +62,7 @@ class TextTaskPool(TaskPool):
                     hint=f"leave {task!r} out of tasks",
                 )
         self.tasks = tuple(self._configs)
+        self._files: dict[Data, dict[str, str] | None] = {}
         self.protocol = read_protocol(protocol, where=where)
 
     @abstractmethod
@@ -67,7 +70,7 @@ class TextTaskPool(TaskPool):
 
     def content_hash(self) -> str:
         configs = {task: config.model_dump(mode="json") for task, config in self._configs.items()}
-        text = json.dumps([configs, self._how()], sort_keys=True)
+        text = json.dumps([configs, self._how(), *content_of(self._configs, self._files)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _how(self) -> dict[str, Any]:

@@ -17,12 +17,14 @@ from torch import Tensor
 
 from fusion_bench import models
 from fusion_bench.datasets import cache_root
+from fusion_bench.datasets.cache import locked, writing
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.files import write_whole
 from fusion_bench.modelpools import ModelPool, base, whole
 from fusion_bench.modelpools.zero_shot import ZeroShotPool
 
 TOGETHER = 256  # prompts a step
+_KIND = "cache of text heads"
 
 
 def class_directions(
@@ -83,25 +85,17 @@ class HeadCache:
         Raises:
             FusionBenchError: the folder cannot be written.
         """
-        from filelock import FileLock
-
         key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
         path = self.root / f"{key[:32]}.safetensors"
         found = _read(path)
         if found is not None:
             return found
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{path}.lock"):
-                found = _read(path)
-                if found is None:
-                    found = build()
+        with locked(path, _KIND):
+            found = _read(path)
+            if found is None:
+                found = build()
+                with writing(self.root, _KIND):
                     write_whole(path, _packed(found))
-        except OSError as error:
-            raise FusionBenchError(
-                f"cannot write the cache of text heads {self.root}: {error.strerror or error}",
-                hint="set FUSION_BENCH_CACHE to a folder that can be written",
-            ) from error
         return found
 
 
