@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ from fusion_bench.datasets.sizing import Sizing
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.modelpools.architecture import check_whole, opened, padding_tokenizer
 from fusion_bench.modelpools.base import BASE
-from fusion_bench.modelpools.hub_models import HubModels, load_into
+from fusion_bench.modelpools.hub_models import HubModels, hollow, load_into
 from fusion_bench.modelpools.hub_pool import HubPool
 from fusion_bench.modelpools.processor import Processor, read_processor
 from fusion_bench.modelpools.zero_shot import ImagePool
@@ -99,16 +100,22 @@ class HfClip(HubPool, ImagePool):
         return opened(CLIPConfig, folder, label=label)
 
     def build(self, state: Mapping[str, Tensor]) -> nn.Module:
+        model = copy.deepcopy(self._hollow)
+        load_into(model.tower, state, expected=self.state_dict(BASE), where=f"the base of {self.name!r}")
+        return model.eval()
+
+    @cached_property
+    def _hollow(self) -> VisionTower:
+        """A tower with the projection and without the values of what is fused."""
         from transformers import CLIPVisionConfig
 
         config = CLIPVisionConfig(
             **{**self._config.vision_config.to_dict(), "projection_dim": self._config.projection_dim}
         )
-        model = VisionTower(config, self._clip.visual_projection.weight)
-        base, where = self.state_dict(BASE), f"the base of {self.name!r}"
-        check_whole(model.tower, {*base, PROJECTION}, where=where)
-        load_into(model.tower, state, expected=base, where=where)
-        return model.eval()
+        model, base = VisionTower(config, self._clip.visual_projection.weight), self.state_dict(BASE)
+        check_whole(model.tower, {*base, PROJECTION}, where=f"the base of {self.name!r}")
+        hollow(model.tower, base)
+        return model
 
     @cached_property
     def _clip(self) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -184,7 +184,29 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], *, expected: Mappi
             )
         tensor = found[name]
         check_finite({name: tensor}, name=where)
-        own[name].copy_(tensor)
+        if own[name].is_meta:
+            owner, _, leaf = name.rpartition(".")
+            setattr(module.get_submodule(owner), leaf, nn.Parameter(tensor.to(own[name].dtype, copy=True)))
+        else:
+            own[name].copy_(tensor)
+
+
+def hollow(module: nn.Module, names: Container[str]) -> nn.Module:
+    """The module without values of some of its parameters, for ``load_into`` to give.
+
+    To make a model anew each time, random values would be drawn only to be overwritten; a copy of a hollow one takes
+    no time and no room. Buffers keep their values.
+
+    Example:
+        >>> layer = hollow(nn.Linear(2, 1), {"weight"})
+        >>> layer.weight.is_meta, layer.bias.is_meta
+        (True, False)
+    """
+    for name, parameter in list(module.named_parameters()):
+        if name in names:
+            owner, _, leaf = name.rpartition(".")
+            setattr(module.get_submodule(owner), leaf, nn.Parameter(torch.empty_like(parameter, device="meta")))
+    return module
 
 
 def _verify(folder: Path, sums: Mapping[str, str], *, label: str) -> None:
