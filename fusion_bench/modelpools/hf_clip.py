@@ -142,10 +142,6 @@ class HfClip(HubPool, ImagePool):
         return float(self._clip.logit_scale.exp())
 
     def text_hash(self) -> str:
-        return self._text_hash
-
-    @cached_property
-    def _text_hash(self) -> str:
         return self._models_of.base_hash()
 
     def save(self, model: nn.Module, folder: Path) -> None:

@@ -120,10 +120,6 @@ class HfTextEncoder(HubPool, TextPool):
         return self._scale
 
     def text_hash(self) -> str:
-        return self._text_hash
-
-    @cached_property
-    def _text_hash(self) -> str:
         return f"{self._models_of.base_hash()}, {self._max_tokens} tokens"
 
     def save(self, model: nn.Module, folder: Path) -> None:

@@ -72,6 +72,7 @@ class HubModels:
         self._folders: dict[str, Path] = {}
         self._opened: dict[str, Checkpoint] = {}
         self._parts: dict[str, Checkpoint] = {}
+        self._known_sums: dict[str, list[Any]] = {}
 
     def folder(self, name: str) -> Path:
         """Where a model is on this machine.
@@ -128,10 +129,12 @@ class HubModels:
         return hashlib.sha256(json.dumps(self._sums(BASE)).encode()).hexdigest()
 
     def _sums(self, name: str) -> list[Any]:
-        folder = self.folder(name)
-        beside = sorted(path for path in folder.iterdir() if path.suffix in _SMALL) if folder.is_dir() else []
-        weights = [content_sum(path) for path in self._open(name).files]
-        return [weights, {path.name: content_sum(path) for path in beside if path.is_file()}]
+        if name not in self._known_sums:  # every case asks, and the files of large models take a second to read
+            folder = self.folder(name)
+            beside = sorted(path for path in folder.iterdir() if path.suffix in _SMALL) if folder.is_dir() else []
+            weights = [content_sum(path) for path in self._open(name).files]
+            self._known_sums[name] = [weights, {path.name: content_sum(path) for path in beside if path.is_file()}]
+        return self._known_sums[name]
 
     def all_of(self, name: str) -> Checkpoint:
         """A model with all that is in its files, what is not fused among it."""

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from fusion_bench.modelpools.zero_shot import TextPool
 from fusion_bench.taskpools.base import Batch
+from fusion_bench.taskpools.text.examples import by_length
 from fusion_bench.taskpools.zero_shot.task import ZeroShotTask
-
-_TOGETHER = 32  # texts of similar length: short ones are not padded to the longest of the batch
 
 
 class TextTask(ZeroShotTask):
@@ -28,11 +25,5 @@ class TextTask(ZeroShotTask):
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """Class scores, worked out in groups of similar length; padding costs as much as words."""
-        tokens = cast("dict[str, Tensor]", batch)
-        lengths = tokens["attention_mask"].sum(dim=1)
-        order = lengths.argsort(stable=True)
-        parts = []
-        for chosen in order.split(_TOGETHER):
-            longest = int(lengths[chosen].max())
-            parts.append(super().logits(model, {name: ids[chosen, :longest] for name, ids in tokens.items()}))
-        return torch.cat(parts)[order.argsort()]
+        score = super().logits
+        return by_length(batch, lambda tokens: score(model, tokens))
