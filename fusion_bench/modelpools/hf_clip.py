@@ -12,13 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fusion_bench.datasets.sizing import Sizing
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.modelpools.architecture import check_whole, opened, padding_tokenizer
+from fusion_bench.modelpools.architecture import check_whole, opened
 from fusion_bench.modelpools.base import BASE
 from fusion_bench.modelpools.hub_models import HubModels, hollow, load_into
-from fusion_bench.modelpools.hub_pool import HubPool
-from fusion_bench.modelpools.processor import Processor, read_processor
+from fusion_bench.modelpools.hub_pool import HubPicturePool
 from fusion_bench.modelpools.zero_shot import ImagePool
 from fusion_bench.weights import read_state_dict, write_state_dict
 from fusion_bench.weights.checkpoint import Checkpoint
@@ -44,7 +42,7 @@ class VisionTower(nn.Module):
         return features
 
 
-class HfClip(HubPool, ImagePool):
+class HfClip(HubPicturePool, ImagePool):  # type: ignore[override]  # sizes and means are read, never set
     """A pool in transformers' format.
 
     Only the vision model (``vision_model.*``) is fused; projection, text tower and tokenizer are the base's.
@@ -68,27 +66,6 @@ class HfClip(HubPool, ImagePool):
         self._open(
             HubModels(name, base, experts, multitask, part=_vision_part, lone=_lone_part, on_mismatch=on_mismatch)
         )
-
-    @cached_property
-    def _processor(self) -> Processor:
-        return read_processor(self._models_of.folder(BASE), label=self._models_of.label(BASE))
-
-    @property
-    def sizing(self) -> Sizing:
-        """How pictures get their size."""
-        return self._processor.sizing
-
-    @property
-    def image_size(self) -> int:  # type: ignore[override]
-        return self.sizing.side
-
-    @property
-    def mean(self) -> tuple[float, ...]:  # type: ignore[override]
-        return self._processor.mean
-
-    @property
-    def std(self) -> tuple[float, ...]:  # type: ignore[override]
-        return self._processor.std
 
     @cached_property
     def _config(self) -> Any:
@@ -126,10 +103,6 @@ class HfClip(HubPool, ImagePool):
             return CLIPModel.from_pretrained(self._models_of.folder(BASE), config=config).eval().requires_grad_(False)
         except (OSError, ValueError, RuntimeError) as error:
             raise FusionBenchError(f"cannot open the base {self._models_of.label(BASE)}: {error}") from error
-
-    @cached_property
-    def _tokenizer(self) -> Any:
-        return padding_tokenizer(self._models_of.folder(BASE), label=self._models_of.label(BASE))
 
     @torch.inference_mode()
     def text_features(self, prompts: Sequence[str]) -> Tensor:

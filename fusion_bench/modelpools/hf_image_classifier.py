@@ -11,15 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fusion_bench.datasets.sizing import Sizing
 from fusion_bench.errors import FusionBenchError, unknown_name
-from fusion_bench.modelpools.architecture import is_left_over, meta_built, opened
+from fusion_bench.modelpools.architecture import is_left_over, meta_built
 from fusion_bench.modelpools.base import BASE
 from fusion_bench.modelpools.classifier import ImageClassifierPool
 from fusion_bench.modelpools.hub_models import HubModels
-from fusion_bench.modelpools.hub_pool import HubPool
-from fusion_bench.modelpools.processor import Processor, read_processor
-from fusion_bench.weights import check_finite, open_checkpoint, read_state_dict
+from fusion_bench.modelpools.hub_pool import HubPicturePool
+from fusion_bench.weights import check_finite, open_checkpoint
 from fusion_bench.weights.checkpoint import Checkpoint
 from fusion_bench.weights.fitting import OnMismatch, fit
 
@@ -42,7 +40,7 @@ class Features(nn.Module):
         return features
 
 
-class HfImageClassifier(HubPool, ImageClassifierPool):
+class HfImageClassifier(HubPicturePool, ImageClassifierPool):  # type: ignore[override]  # as in HfClip
     """A pool of classifiers that share a backbone's architecture, whatever their numbers of classes.
 
     All but ``classifier.*`` is fused. For task *t* every model, the base too, is seen through the head of expert *t*.
@@ -64,22 +62,6 @@ class HfImageClassifier(HubPool, ImageClassifierPool):
         self._open(HubModels(name, base, experts, part=self._backbone_part, on_mismatch=on_mismatch))
         self._heads: dict[str, nn.Module] = {}
 
-    @cached_property
-    def _processor(self) -> Processor:
-        return read_processor(self._models_of.folder(BASE), label=self._models_of.label(BASE))
-
-    @property
-    def sizing(self) -> Sizing:  # type: ignore[override]
-        return self._processor.sizing
-
-    @property
-    def mean(self) -> tuple[float, ...]:  # type: ignore[override]
-        return self._processor.mean
-
-    @property
-    def std(self) -> tuple[float, ...]:  # type: ignore[override]
-        return self._processor.std
-
     def build(self, state: Mapping[str, Tensor]) -> nn.Module:
         where = f"the base of {self.name!r}"
         found = open_checkpoint(state, label="the state dict")
@@ -89,7 +71,11 @@ class HfImageClassifier(HubPool, ImageClassifierPool):
         kind: Any = type(self._outline)
         with _quiet():  # its own loading: files keep names that modules no longer have
             model, report = kind.from_pretrained(
-                None, config=self._config(BASE), state_dict=tensors, dtype=torch.float32, output_loading_info=True
+                None,
+                config=self._configuration(BASE),
+                state_dict=tensors,
+                dtype=torch.float32,
+                output_loading_info=True,
             )
         wrong = [*sorted(report["unexpected_keys"]), *(n for n in report["missing_keys"] if not n.startswith(_OF_HEAD))]
         if wrong:
@@ -99,17 +85,12 @@ class HfImageClassifier(HubPool, ImageClassifierPool):
             )
         return Features(model).eval()
 
-    def _config(self, name: str) -> Any:
-        from transformers import AutoConfig
-
-        return opened(AutoConfig, self._models_of.folder(name), label=self._models_of.label(name))
-
     def _outline_of(self, name: str) -> nn.Module:
         """A model's modules and names, without values."""
         from transformers import AutoModelForImageClassification
 
         label = self._models_of.label(name)
-        found = meta_built(AutoModelForImageClassification, self._config(name), label=label)
+        found = meta_built(AutoModelForImageClassification, self._configuration(name), label=label)
         if not isinstance(getattr(found, HEAD, None), nn.Module):
             raise FusionBenchError(
                 f"{label} is a {type(found).__name__}, which has no module {HEAD!r}",
@@ -166,7 +147,7 @@ class HfImageClassifier(HubPool, ImageClassifierPool):
 
     def head_labels(self, task: str) -> tuple[str, ...]:
         self._check_task(task)
-        labels = self._config(task).id2label
+        labels = self._configuration(task).id2label
         return tuple(str(labels[index]) for index in sorted(labels))
 
     def _check_task(self, task: str) -> None:
@@ -179,10 +160,6 @@ class HfImageClassifier(HubPool, ImageClassifierPool):
         inner: Any = model.backbone
         with _quiet():
             inner.save_pretrained(folder, max_shard_size="1000GB")  # one file, whatever its size
-
-    def load_saved(self, folder: Path) -> nn.Module:
-        """The backbone that `save` wrote."""
-        return self.build(read_state_dict(folder / "model.safetensors"))
 
 
 def _own(name: str, tensor: Tensor) -> Tensor:

@@ -6,10 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from fusion_bench.errors import FusionBenchError
@@ -19,26 +17,19 @@ from fusion_bench.modelpools.architecture import (
     distinct_names,
     is_left_over,
     meta_built,
-    opened,
-    padding_tokenizer,
     shared_names,
     untie,
 )
 from fusion_bench.modelpools.base import BASE
 from fusion_bench.modelpools.hub_models import HubModels, load_into
-from fusion_bench.modelpools.hub_pool import HubPool
+from fusion_bench.modelpools.hub_pool import HubTextPool
 from fusion_bench.modelpools.text_models import Seq2SeqPool
-from fusion_bench.weights import read_state_dict, write_state_dict
+from fusion_bench.weights import write_state_dict
 from fusion_bench.weights.checkpoint import Checkpoint
 from fusion_bench.weights.fitting import OnMismatch
 
 
-class _Options(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    max_tokens: int = Field(ge=4)
-
-
-class HfSeq2Seq(HubPool, Seq2SeqPool):
+class HfSeq2Seq(HubTextPool, Seq2SeqPool):
     """A pool of encoder-decoders, for instance Flan-T5 (Chung et al. 2022, arXiv 2210.11416).
 
     A tensor that the base stores under several names is fused once; an output head that it keeps apart from its
@@ -63,9 +54,8 @@ class HfSeq2Seq(HubPool, Seq2SeqPool):
         max_tokens: int = 512,
         on_mismatch: OnMismatch = "error",
     ) -> None:
-        self._max_tokens = _Options(max_tokens=max_tokens).max_tokens
+        self._limit(max_tokens)
         self._open(HubModels(name, base, experts, multitask, part=self._part, on_mismatch=on_mismatch))
-        self._tokenizing = Lock()  # one at a time: batches are made by a thread of their own, answers are read here
 
     def build(self, state: Mapping[str, Tensor]) -> nn.Module:
         from transformers import AutoModelForSeq2SeqLM
@@ -79,11 +69,9 @@ class HfSeq2Seq(HubPool, Seq2SeqPool):
 
     @cached_property
     def _config(self) -> Any:
-        from transformers import AutoConfig
-
-        label = self._models_of.label(BASE)
-        config = opened(AutoConfig, self._models_of.folder(BASE), label=label)
+        config = self._configuration(BASE)
         if not config.is_encoder_decoder:
+            label = self._models_of.label(BASE)
             raise FusionBenchError(
                 f"{label} is of type {config.model_type!r}, which has no encoder beside its decoder",
                 hint="hf_seq2seq is for T5, BART and the like",
@@ -109,14 +97,8 @@ class HfSeq2Seq(HubPool, Seq2SeqPool):
         names = distinct_names(checkpoint, shared_names(self._outline), apart=self._apart)
         return {name: stored for name, stored in names.items() if not is_left_over(stored, self._outline)}
 
-    @cached_property
-    def _tokenizer(self) -> Any:
-        return padding_tokenizer(self._models_of.folder(BASE), label=self._models_of.label(BASE))
-
     def tokens(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
-        options = {"padding": True, "truncation": True, "max_length": self._max_tokens, "return_tensors": "pt"}
-        with self._tokenizing:
-            found = self._tokenizer(list(texts), **options)
+        found = self._encoded(texts)
         return {key: found[key] for key in ("input_ids", "attention_mask")}
 
     def targets(self, answers: Sequence[str]) -> list[list[int]]:
@@ -133,7 +115,3 @@ class HfSeq2Seq(HubPool, Seq2SeqPool):
         write_state_dict(folder / "model.safetensors", {name: own[name] for name in base}, metadata={"format": "pt"})
         self._config.save_pretrained(folder)
         self._tokenizer.save_pretrained(folder)
-
-    def load_saved(self, folder: Path) -> nn.Module:
-        """The model that `save` wrote."""
-        return self.build(read_state_dict(folder / "model.safetensors"))

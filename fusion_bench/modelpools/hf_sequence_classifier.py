@@ -5,30 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from fusion_bench.errors import FusionBenchError, unknown_name
-from fusion_bench.modelpools.architecture import built, check_whole, is_left_over, meta_built, opened, padding_tokenizer
+from fusion_bench.modelpools.architecture import built, check_whole, is_left_over, meta_built
 from fusion_bench.modelpools.base import BASE
 from fusion_bench.modelpools.hub_models import HubModels, load_into
-from fusion_bench.modelpools.hub_pool import HubPool
+from fusion_bench.modelpools.hub_pool import HubTextPool
 from fusion_bench.modelpools.text_models import ClassifierPool
-from fusion_bench.weights import open_checkpoint, read_state_dict, write_state_dict
+from fusion_bench.weights import open_checkpoint, write_state_dict
 from fusion_bench.weights.checkpoint import Checkpoint
 from fusion_bench.weights.fitting import OnMismatch
 from fusion_bench.weights.weight_files import ADAPTER
 
 _RENAMED = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}  # as BERT was saved at first
-
-
-class _Options(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    max_tokens: int = Field(ge=4)
 
 
 class Head:
@@ -53,7 +46,7 @@ class Head:
         return scores
 
 
-class HfSequenceClassifier(HubPool, ClassifierPool):
+class HfSequenceClassifier(HubTextPool, ClassifierPool):
     """A pool of classifiers that share a backbone's architecture.
 
     Only the backbone is fused. A model of the pool is a backbone; for task *t* it is looked at through the head of
@@ -79,10 +72,9 @@ class HfSequenceClassifier(HubPool, ClassifierPool):
         max_tokens: int = 512,
         on_mismatch: OnMismatch = "error",
     ) -> None:
-        self._max_tokens = _Options(max_tokens=max_tokens).max_tokens
+        self._limit(max_tokens)
         self._open(HubModels(name, base, experts, multitask, part=self._backbone_part, on_mismatch=on_mismatch))
         self._heads: dict[str, Head] = {}
-        self._tokenizing = Lock()
 
     def state_dict(self, name: str) -> Mapping[str, Tensor]:
         self.check_name(name)
@@ -109,11 +101,6 @@ class HfSequenceClassifier(HubPool, ClassifierPool):
     @cached_property
     def _config(self) -> Any:
         return self._configuration(BASE)
-
-    def _configuration(self, name: str) -> Any:
-        from transformers import AutoConfig
-
-        return opened(AutoConfig, self._models_of.folder(name), label=self._models_of.label(name))
 
     def _outline_of(self, name: str) -> nn.Module:
         from transformers import AutoModelForSequenceClassification
@@ -187,15 +174,8 @@ class HfSequenceClassifier(HubPool, ClassifierPool):
             error = unknown_name("task", task, self.expert_names, where=f"the heads of pool {self.name!r}")
             raise FusionBenchError(error.message, hint=f"{error.hint}. A task is seen through its expert's head")
 
-    @cached_property
-    def _tokenizer(self) -> Any:
-        return padding_tokenizer(self._models_of.folder(BASE), label=self._models_of.label(BASE))
-
     def tokens(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Mapping[str, Tensor]:
-        given = [list(texts)] if pairs is None else [list(texts), list(pairs)]
-        options = {"padding": True, "truncation": True, "max_length": self._max_tokens, "return_tensors": "pt"}
-        with self._tokenizing:  # one at a time: batches are made by a thread of their own
-            found = self._tokenizer(*given, **options)
+        found = self._encoded(texts) if pairs is None else self._encoded(texts, pairs)
         return {key: torch.as_tensor(value) for key, value in found.items()}
 
     def content_hash(self) -> str:
@@ -208,7 +188,3 @@ class HfSequenceClassifier(HubPool, ClassifierPool):
         write_state_dict(folder / "model.safetensors", dict(model.state_dict()), metadata={"format": "pt"})
         self._config.save_pretrained(folder)
         self._tokenizer.save_pretrained(folder)
-
-    def load_saved(self, folder: Path) -> nn.Module:
-        """The backbone that `save` wrote."""
-        return self.build(read_state_dict(folder / "model.safetensors"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import torch
@@ -13,12 +12,12 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from fusion_bench.modelpools.architecture import check_whole, opened, padding_tokenizer
+from fusion_bench.modelpools.architecture import check_whole
 from fusion_bench.modelpools.base import BASE
 from fusion_bench.modelpools.hub_models import HubModels, load_into
-from fusion_bench.modelpools.hub_pool import HubPool
+from fusion_bench.modelpools.hub_pool import HubTextPool
 from fusion_bench.modelpools.zero_shot import TextPool
-from fusion_bench.weights import read_state_dict, write_state_dict
+from fusion_bench.weights import write_state_dict
 from fusion_bench.weights.checkpoint import Checkpoint
 from fusion_bench.weights.fitting import OnMismatch
 
@@ -31,7 +30,6 @@ _PROMPTS = 256
 class _Options(BaseModel):
     model_config = ConfigDict(extra="forbid")
     logit_scale: float = Field(gt=0, allow_inf_nan=False)
-    max_tokens: int = Field(ge=4)
 
 
 class MeanPooled(nn.Module):
@@ -48,7 +46,7 @@ class MeanPooled(nn.Module):
         return (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp_min(1)
 
 
-class HfTextEncoder(HubPool, TextPool):
+class HfTextEncoder(HubTextPool, TextPool):
     """A pool of sentence encoders in transformers' format.
 
     Class names are encoded by the base, which stays as it is; the encoder of the examples is fused.
@@ -73,9 +71,8 @@ class HfTextEncoder(HubPool, TextPool):
         max_tokens: int = 128,
         on_mismatch: OnMismatch = "error",
     ) -> None:
-        self._tokenizing = Lock()
-        options = _Options(logit_scale=logit_scale, max_tokens=max_tokens)
-        self._scale, self._max_tokens = options.logit_scale, options.max_tokens
+        self._scale = _Options(logit_scale=logit_scale).logit_scale
+        self._limit(max_tokens)
         self._open(HubModels(name, base, experts, multitask, part=_encoder_part, on_mismatch=on_mismatch))
 
     def build(self, state: Mapping[str, Tensor]) -> nn.Module:
@@ -91,18 +88,10 @@ class HfTextEncoder(HubPool, TextPool):
 
     @cached_property
     def _config(self) -> Any:
-        from transformers import AutoConfig
-
-        return opened(AutoConfig, self._models_of.folder(BASE), label=self._models_of.label(BASE))
-
-    @cached_property
-    def _tokenizer(self) -> Any:
-        return padding_tokenizer(self._models_of.folder(BASE), label=self._models_of.label(BASE))
+        return self._configuration(BASE)
 
     def tokens(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
-        options = {"padding": True, "truncation": True, "max_length": self._max_tokens, "return_tensors": "pt"}
-        with self._tokenizing:  # batches are made by a thread of their own, and tokenizers keep these in themselves
-            found = self._tokenizer(list(texts), **options)
+        found = self._encoded(texts)
         return {key: found[key] for key in ("input_ids", "attention_mask")}
 
     @torch.inference_mode()
@@ -127,10 +116,6 @@ class HfTextEncoder(HubPool, TextPool):
         write_state_dict(folder / "model.safetensors", state, metadata={"format": "pt"})
         self._config.save_pretrained(folder)
         self._tokenizer.save_pretrained(folder)
-
-    def load_saved(self, folder: Path) -> nn.Module:
-        """The model that `save` wrote."""
-        return self.build(read_state_dict(folder / "model.safetensors"))
 
 
 def _encoder_part(checkpoint: Checkpoint) -> dict[str, str]:
