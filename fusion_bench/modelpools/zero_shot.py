@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from fusion_bench.datasets.sizing import Sizing
 from fusion_bench.modelpools.base import ModelPool
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ class ImagePool(ZeroShotPool):
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    @property
+    def sizing(self) -> Sizing:
+        """How pictures get their size."""
+        return Sizing(self.image_size)
 
 
 class TextPool(ZeroShotPool):

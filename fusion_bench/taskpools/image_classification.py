@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fusion_bench.datasets import ImageCache
-from fusion_bench.datasets.sizing import Sizing
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.modelpools.base import ModelPool
 from fusion_bench.modelpools.classifier import ImageClassifierPool
@@ -18,25 +16,12 @@ from fusion_bench.taskpools.base import Batch, TaskAdapter
 from fusion_bench.taskpools.labelled import LabelledTaskPool, PictureTask
 from fusion_bench.taskpools.labelled.classes import check_order
 
-BATCH = 128
-
 
 class ImageClassification(LabelledTaskPool):
     """Tasks of pictures, each called like the expert whose head its classes are read from.
 
     Fields are those of ``LabelledTaskPool``; of a task's ``templates`` nothing is made here.
     """
-
-    def __init__(
-        self,
-        name: str,
-        tasks: list[str] | dict[str, Any],
-        path: str | None = None,
-        cards: str | None = None,
-        batch_size: int = BATCH,
-        protocol: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(name, tasks, path, cards, batch_size, protocol)
 
     def bind(self, pool: ModelPool) -> dict[str, TaskAdapter]:
         classifiers = require(pool, ImageClassifierPool, by=f"task pool {self.name!r}")
@@ -52,10 +37,6 @@ class _HeadedTask(PictureTask):
 
     _pool: ImageClassifierPool
     _head: nn.Module | None = None
-
-    @property
-    def _sizing(self) -> Sizing:
-        return self._pool.sizing
 
     @property
     def head(self) -> nn.Module:

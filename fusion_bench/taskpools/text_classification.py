@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from fusion_bench.modelpools.base import ModelPool
 from fusion_bench.modelpools.needed import require
 from fusion_bench.modelpools.text_models import ClassifierPool
 from fusion_bench.taskpools.base import TaskAdapter
 from fusion_bench.taskpools.text import ClassificationTask, TextTaskPool
 
-BATCH = 128
-
 
 class TextClassification(TextTaskPool):
     """Tasks of texts, or pairs of texts, with a head each; see ``TextTaskPool``."""
-
-    def __init__(
-        self,
-        name: str,
-        tasks: list[str] | dict[str, Any],
-        cards: str | None = None,
-        batch_size: int = BATCH,
-        protocol: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(name, tasks, cards, batch_size, protocol)
 
     def bind(self, pool: ModelPool) -> dict[str, TaskAdapter]:
         models = require(pool, ClassifierPool, by=f"task pool {self.name!r}")

@@ -12,8 +12,7 @@ from fusion_bench.modelpools.needed import require
 from fusion_bench.modelpools.text_models import Seq2SeqPool
 from fusion_bench.taskpools.base import TaskAdapter
 from fusion_bench.taskpools.text import By, GenerationTask, TextTaskPool
-
-BATCH = 128
+from fusion_bench.taskpools.text.pool import BATCH
 
 
 class _Options(BaseModel):

@@ -9,14 +9,14 @@ from fusion_bench.modelpools.base import ModelPool
 from fusion_bench.modelpools.needed import require
 from fusion_bench.modelpools.zero_shot import TextPool
 from fusion_bench.taskpools.base import TaskAdapter
-from fusion_bench.taskpools.zero_shot.pool import ZeroShotTaskPool
+from fusion_bench.taskpools.labelled import LabelledTaskPool
 from fusion_bench.taskpools.zero_shot.texts import TextTask
 
 BATCH = 256
 
 
-class ZeroShotTextClassification(ZeroShotTaskPool):
-    """Tasks of texts whose classes are named in words; see ``ZeroShotTaskPool``."""
+class ZeroShotTextClassification(LabelledTaskPool):
+    """Tasks of texts whose classes are named in words; see ``LabelledTaskPool``."""
 
     def __init__(
         self,

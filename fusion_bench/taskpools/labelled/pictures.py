@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
 
 class PicturePool(Protocol):
-    """How a pool wants pictures: pixels of a side, and how they are standardised, a number a channel."""
+    """How a pool wants pictures: how they get their size, and how they are standardised, a number a channel."""
 
-    image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    @property
+    def sizing(self) -> Sizing: ...
 
 
 class PictureTask(LabelledTask):
@@ -57,8 +59,8 @@ class PictureTask(LabelledTask):
 
     @property
     def _sizing(self) -> Sizing:
-        stated: Sizing | None = getattr(self._pool, "sizing", None)
-        return Sizing(self._pool.image_size) if stated is None else stated
+        wanted: PicturePool = self._pool
+        return wanted.sizing
 
     @property
     def _transform(self) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from fusion_bench.taskpools.base import TaskAdapter, TaskPool
 from fusion_bench.taskpools.labelled.config import TaskConfig
 from fusion_bench.taskpools.protocols import read_protocol
 
+BATCH = 128  # measured for pictures on two cores: a quarter faster than 256, whose activations leave the cache
+
 
 class _Options(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -48,10 +50,10 @@ class LabelledTaskPool(TaskPool):
         self,
         name: str,
         tasks: list[str] | dict[str, Any],
-        path: str | None,
-        cards: str | None,
-        batch_size: int,
-        protocol: Mapping[str, Any] | None,
+        path: str | None = None,
+        cards: str | None = None,
+        batch_size: int = BATCH,
+        protocol: Mapping[str, Any] | None = None,
     ) -> None:
         tasks = with_cards(tasks, cards, where=f"task pool {name!r}")
         options = _Options(name=name, tasks=tasks, path=path, batch_size=batch_size)

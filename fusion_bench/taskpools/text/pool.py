@@ -19,6 +19,8 @@ from fusion_bench.taskpools.labelled.pool import content_of
 from fusion_bench.taskpools.protocols import read_protocol
 from fusion_bench.taskpools.text.config import TextTaskConfig
 
+BATCH = 128
+
 
 class _Options(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -45,9 +47,9 @@ class TextTaskPool(TaskPool):
         self,
         name: str,
         tasks: list[str] | dict[str, Any],
-        cards: str | None,
-        batch_size: int,
-        protocol: Mapping[str, Any] | None,
+        cards: str | None = None,
+        batch_size: int = BATCH,
+        protocol: Mapping[str, Any] | None = None,
     ) -> None:
         where = f"task pool {name!r}"
         named = with_cards(tasks, cards, where=where)
