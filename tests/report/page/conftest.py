@@ -100,18 +100,18 @@ Opened = Callable[..., Any]
 
 @pytest.fixture
 def opened(browser: Any) -> Iterator[Opened]:
-    """``opened(path)``: a tab with the file, once it is ready; fails the test for an error or a request of the page."""
+    """``opened(path, part)``: a tab with the file, once it is ready; fails for an error or a request of the page."""
     contexts = []
     wrong: list[str] = []
 
-    def open_page(path: Path, **options: Any) -> Any:
+    def open_page(path: Path, part: str = "", **options: Any) -> Any:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         contexts.append(context)
         tab = context.new_page()
         tab.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
         tab.on("pageerror", lambda error: wrong.append(str(error)))
         tab.on("request", lambda request: wrong.append(request.url) if request.url.startswith(("http", "ws")) else None)
-        tab.goto(path.as_uri())
+        tab.goto(path.as_uri() + (f"#{part}" if part else ""))
         tab.wait_for_selector("html[data-ready=yes]")
         return tab
 
