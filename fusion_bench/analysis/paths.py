@@ -103,8 +103,8 @@ def loss_path(
         progress(f"{start} to {end}", done, points)
         model = _at(pool, start, end, float(t))
         found = evaluate(model, adapters, split=split, tasks=chosen, cache=cache, device=device)
-        losses.append([float(found[task].loss.mean()) for task in chosen])
-        accuracies.append([found[task].accuracy for task in chosen])
+        losses.append([found[task].mean_loss for task in chosen])
+        accuracies.append([found[task].value for task in chosen])
         if not np.isfinite(losses[-1]).all():
             task = chosen[int(np.argmin(np.isfinite(losses[-1])))]
             raise FusionBenchError(

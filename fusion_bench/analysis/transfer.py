@@ -83,8 +83,8 @@ def cross_task(
     for i, name in enumerate(names):
         progress(f"evaluate {name}", i, len(names))
         found = evaluate(pool.model(name), adapters, split=split, cache=cache, device=device)
-        accuracy[i] = [found[task].accuracy for task in adapters]
-        loss[i] = [float(found[task].loss.mean()) for task in adapters]
+        accuracy[i] = [found[task].value for task in adapters]
+        loss[i] = [found[task].mean_loss for task in adapters]
         for task, value in zip(adapters, loss[i], strict=True):
             if not np.isfinite(value):
                 raise FusionBenchError(

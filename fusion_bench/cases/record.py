@@ -90,7 +90,11 @@ def record(
 
 
 def table(predictions: Mapping[str, Predictions]) -> pd.DataFrame:
-    """Every evaluated example: task, index, label, prediction, confidence, loss, cluster (empty where none)."""
+    """Every evaluated example: task, index, label, prediction, confidence, loss, cluster (empty where none).
+
+    With ``score`` where a task is scored by anything but right and wrong: what an example adds to its metric.
+    """
+    scores = any(p.score is not None for p in predictions.values())
     return pd.concat(
         [
             pd.DataFrame(
@@ -102,6 +106,7 @@ def table(predictions: Mapping[str, Predictions]) -> pd.DataFrame:
                     "confidence": p.confidence,
                     "loss": p.loss,
                     "cluster": p.cluster,
+                    **({"score": p.score} if scores else {}),
                 }
             )
             for task, p in predictions.items()
@@ -129,8 +134,9 @@ def note(result: CaseResult) -> str:
     """The run's description in the UI."""
     metrics = result.metrics
     low, high = result.interval or (float("nan"),) * 2
+    what = "score" if result.scored_by else "accuracy"
     lines = [
-        f"**{metrics['accuracy/mean']:.1%}** mean accuracy (95 % interval {low:.1%} to {high:.1%})"
+        f"**{metrics['accuracy/mean']:.1%}** mean {what} (95 % interval {low:.1%} to {high:.1%})"
         + (f", {metrics['normalized/mean']:.1%} of the experts" if "normalized/mean" in metrics else ""),
         "",
         "| task | accuracy | of the expert | loss |",
@@ -139,7 +145,10 @@ def note(result: CaseResult) -> str:
     for task in result.tasks:
         share = metrics.get(f"normalized/{task}")
         of = "" if share is None else f"{share:.1%}"
-        lines.append(f"| {task} | {metrics[f'accuracy/{task}']:.1%} | {of} | {metrics[f'loss/{task}']:.3f} |")
+        loss = metrics.get(f"loss/{task}")
+        by = f" ({result.scored_by[task]})" if task in result.scored_by else ""
+        shown = "" if loss is None else f"{loss:.3f}"
+        lines.append(f"| {task}{by} | {metrics[f'accuracy/{task}']:.1%} | {of} | {shown} |")
     if result.search:
         best = ", ".join(f"{k} = {v}" for k, v in result.search["best"].items())
         lines += ["", f"Chosen on the validation split: {best}."]

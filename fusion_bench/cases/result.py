@@ -16,10 +16,11 @@ class CaseResult:
         case: algorithm, modelpool, taskpool, overrides, seed, device, id.
         metrics: flat, as logged: ``accuracy/<task>``, ``accuracy/mean``, ``normalized/…``, ``loss/…``, ``cost/…``.
         interval: 95 % interval of ``accuracy/mean`` over the test examples.
+        scored_by: the metric of those tasks that are not scored by accuracy; their ``accuracy/<task>`` is that metric.
         references: accuracy per task of the bounds, ``pretrained`` and ``experts``, on the same examples.
         seedless: the fingerprint without the seed, the same for all seeds of a method; empty where it has none.
         search: what was tried on the validation split: ``{"scaling": [[value, mean accuracy], …]}``.
-        outcomes: per task ``n`` examples, ``correct`` (one bit an example, `metrics.packing.pack`) and
+        outcomes: per task ``n`` examples, ``correct`` or ``scores`` (`metrics.packing.pack_outcome`) and
             ``predictions`` (their digest).
         reference_outcomes: the same of ``pretrained`` and ``experts``.
         clusters: which source each example comes from (`metrics.packing.pack_sources`), for tasks where some share one.
@@ -50,13 +51,14 @@ class CaseResult:
     groups: list[dict[str, Any]] = field(default_factory=list)
     plugins: dict[str, str] = field(default_factory=dict)
     seedless: str = ""
+    scored_by: dict[str, str] = field(default_factory=dict)
     run_id: str | None = None
     resumed: bool = False
     schema: int = SCHEMA
 
     @property
     def accuracy(self) -> dict[str, float]:
-        """Accuracy per task, in [0, 1]."""
+        """Accuracy per task, in [0, 1]; of those in ``scored_by`` that metric."""
         return {task: self.metrics[f"accuracy/{task}"] for task in self.tasks}
 
     def to_dict(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from fusion_bench.cases.trials import Finished, Trials, packed_outcomes, packed_
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.memory import PeakMemory
 from fusion_bench.metrics import accuracy, calibration_error, mean_accuracy_interval, normalized_accuracy
-from fusion_bench.metrics.predictions import Predictions
+from fusion_bench.metrics.predictions import ACCURACY, Predictions
 from fusion_bench.models.lent import stored_parameters
 from fusion_bench.progress import Progress, silent
 from fusion_bench.regression.calibration import calibrate
@@ -127,7 +127,7 @@ def _compute(
         predictions = evaluate(model, adapters, progress=progress, **shared)
         evaluating = time.perf_counter() - start
     check_finite_losses(predictions)
-    known = {task: p.accuracy for task, p in experts.items()}
+    known = {task: p.value for task, p in experts.items()}
     start = time.perf_counter()
     finished = trials.finish(predictions, search, known)
     for tried in finished.predictions.values():
@@ -161,9 +161,10 @@ def _compute(
         fingerprint=prepared.fingerprint,
         tags=tags,
         references={
-            name: {task: p.accuracy for task, p in found.items()}
+            name: {task: p.value for task, p in found.items()}
             for name, found in (("pretrained", base), ("experts", experts))
         },
+        scored_by={task: p.metric for task, p in predictions.items() if p.metric != ACCURACY},
         search=search.to_dict() if search else {},
         outcomes=packed_outcomes(predictions),
         reference_outcomes={"pretrained": packed_outcomes(base), "experts": packed_outcomes(experts)},
@@ -182,7 +183,7 @@ def _compute(
 def interval(predictions: Mapping[str, Predictions]) -> tuple[float, float]:
     """95 % interval of the mean accuracy over the test examples; those that share a source are counted together."""
     clusters = {task: p.cluster for task, p in predictions.items() if p.cluster is not None}
-    return mean_accuracy_interval({task: p.correct for task, p in predictions.items()}, clusters=clusters or None)
+    return mean_accuracy_interval({task: p.outcome for task, p in predictions.items()}, clusters=clusters or None)
 
 
 def fuse(algorithm: Algorithm, pool: ModelPool, progress: Progress = silent) -> tuple[nn.Module, dict[str, float]]:
@@ -212,29 +213,42 @@ def check_finite_losses(predictions: Mapping[str, Predictions]) -> None:
         FusionBenchError: a loss that is NaN or infinite, with the task and how many.
     """
     for task, p in predictions.items():
-        wrong = int((~np.isfinite(p.loss)).sum())
+        numbers = [values for values in (p.loss, p.score) if values is not None]
+        wrong = max((int((~np.isfinite(values)).sum()) for values in numbers), default=0)
         if wrong:
             raise FusionBenchError(
-                f"the fused model's outputs are not finite for {wrong} of {len(p.loss)} examples of {task}",
+                f"the fused model's outputs are not finite for {wrong} of {len(p.index)} examples of {task}",
                 hint="its weights or activations overflow; a smaller scaling is the usual cure",
             )
 
 
 def summary(predictions: Mapping[str, Predictions], experts: Mapping[str, float]) -> dict[str, float]:
-    """The metrics of predictions: per task and their unweighted mean over tasks."""
+    """The metrics of predictions: per task and their unweighted mean over tasks.
+
+    ``accuracy/<task>`` is what the task is scored by, which is accuracy where it does not say otherwise; another metric
+    is there under its own name as well. Losses and calibration are of the tasks that have them, their means too;
+    relative to an expert that scores nothing, or less, there is no value, and then no mean.
+    """
     found: dict[str, dict[str, float]] = {"accuracy": {}, "loss": {}, "calibration_error": {}}
+    named: dict[str, float] = {}
     for task, p in predictions.items():
         prediction, label = torch.from_numpy(p.prediction), torch.from_numpy(p.label)
-        found["accuracy"][task] = accuracy(prediction, label)
-        found["loss"][task] = float(p.loss.mean())
-        found["calibration_error"][task] = calibration_error(torch.from_numpy(p.confidence), prediction == label)
+        found["accuracy"][task] = p.value if p.score is not None else accuracy(prediction, label)
+        named |= {f"{p.metric}/{task}": p.value} if p.metric != ACCURACY else {}
+        named |= {f"{name}/{task}": value for name, value in p.extra.items()}
+        if p.loss is not None:
+            found["loss"][task] = float(p.loss.mean())
+        if p.confidence is not None:
+            found["calibration_error"][task] = calibration_error(torch.from_numpy(p.confidence), prediction == label)
     if set(experts) >= set(predictions):
-        found["normalized"] = normalized_accuracy(found["accuracy"], experts)
-    return {
-        f"{metric}/{name}": value
-        for metric, values in found.items()
-        for name, value in {**values, "mean": float(np.mean(list(values.values())))}.items()
-    }
+        above = {task: value for task, value in found["accuracy"].items() if experts[task] > 0}
+        found["normalized"] = normalized_accuracy(above, experts)
+    for metric, values in found.items():
+        named |= {f"{metric}/{task}": value for task, value in values.items()}
+        # relative to some experts only it would be no mean over the tasks
+        if values and (metric != "normalized" or len(values) == len(predictions)):
+            named[f"{metric}/mean"] = float(np.mean(list(values.values())))
+    return named
 
 
 def _resumed(store: Any, case: Case, mark: str) -> CaseResult | None:

@@ -12,10 +12,11 @@ import pandas as pd
 
 from fusion_bench.cases.prepare import Prepared
 from fusion_bench.cases.search import Candidates, Search, combinations, grid_search
-from fusion_bench.metrics.packing import are_shared, pack, pack_sources
+from fusion_bench.metrics.packing import are_shared, pack_outcome, pack_sources
 from fusion_bench.metrics.predictions import Predictions
 from fusion_bench.modelpools.view import restricted
 from fusion_bench.progress import Progress, silent
+from fusion_bench.taskpools.base import ScoredTask, TaskAdapter
 from fusion_bench.taskpools.evaluate import evaluate
 from fusion_bench.taskpools.protocols import Group, Outcome, Trial
 
@@ -143,7 +144,7 @@ class Trials:
 
     def _rows(self, trial: Trial) -> dict[str, np.ndarray]:
         adapters = self._prepared.bound.adapters
-        return {task: trial.examples(task, adapters[task].labels(VALIDATION).numpy()) for task in trial.chosen_on}
+        return {task: trial.examples(task, _classes(adapters[task])) for task in trial.chosen_on}
 
     def _search(self, trial: Trial, before: Callable[[], None] = lambda: None) -> Search:
         fusions, rows = self._of(trial), self._rows(trial)
@@ -151,7 +152,7 @@ class Trials:
         def score(values: dict[str, Any]) -> float:
             before()
             found = fusions.predict(values, trial.chosen_on, VALIDATION)
-            return float(np.mean([found[task].correct[rows[task]].mean() for task in trial.chosen_on]))
+            return float(np.mean([found[task].outcome[rows[task]].mean() for task in trial.chosen_on]))
 
         return grid_search(self._prepared.grid, score)
 
@@ -162,14 +163,14 @@ class Trials:
         predictions: Mapping[str, Predictions],
         experts: Mapping[str, float],
     ) -> Outcome:
-        accuracy = {task: predictions[task].accuracy for task in trial.tasks}
+        accuracy = {task: predictions[task].value for task in trial.tasks}
         comparable = trial.split == "test"  # what the experts were evaluated on
         return Outcome(
             trial=trial,
             values=values,
             examples=sum(len(rows) for rows in self._rows(trial).values()) if values else 0,
             accuracy=accuracy,
-            normalized={t: a / experts[t] for t, a in accuracy.items() if comparable and experts.get(t)},
+            normalized={t: a / experts[t] for t, a in accuracy.items() if comparable and experts.get(t, 0) > 0},
             conditions=self._by_condition(trial, predictions),
         )
 
@@ -178,9 +179,16 @@ class Trials:
         for task in trial.tasks:
             conditions = self._prepared.bound.adapters[task].conditions(trial.split)
             for condition in [] if conditions is None else dict.fromkeys(conditions.tolist()):
-                correct = predictions[task].correct[conditions == condition]
-                found.setdefault(condition, {})[task] = float(correct.mean())
+                outcome = predictions[task].outcome[conditions == condition]
+                found.setdefault(condition, {})[task] = float(outcome.mean())
         return found
+
+
+def _classes(adapter: TaskAdapter) -> np.ndarray:
+    """Of the validation examples, all the same where a task has none, int64 ``(n,)``."""
+    if isinstance(adapter, ScoredTask):
+        return np.zeros(adapter.size(VALIDATION), dtype=np.int64)
+    return adapter.labels(VALIDATION).numpy()
 
 
 class _Fusions:
@@ -228,8 +236,5 @@ def packed_sources(predictions: Mapping[str, Predictions]) -> dict[str, str]:
 
 
 def packed_outcomes(predictions: Mapping[str, Predictions]) -> dict[str, dict[str, Any]]:
-    """Per task how many examples, which were right, and a digest of what was predicted."""
-    return {
-        task: {"n": len(p.label), "correct": pack(p.correct), "predictions": p.digest}
-        for task, p in predictions.items()
-    }
+    """Per task how many examples, which were right or how each scored, and a digest of what was predicted."""
+    return {task: {**pack_outcome(p.outcome), "predictions": p.digest} for task, p in predictions.items()}

@@ -79,7 +79,7 @@ def _two_runs(first: Record, second: Record, *, clustered: bool) -> Comparison:
     from fusion_bench.report.comparison import compare_runs
 
     tasks, notes = _common(first, second)
-    a, b = first.correct(), second.correct()
+    a, b = first.outcomes(), second.outcomes()
     clusters = _clusters((first, second), tasks, notes) if clustered else {}
     return compare_runs({t: a[t] for t in tasks}, {t: b[t] for t in tasks}, clusters=clusters, notes=notes)
 
@@ -91,7 +91,7 @@ def _with_seeds(first: Sequence[Record], second: Sequence[Record], *, clustered:
     tasks, notes = _common(first[0], second[0])
     sides = []
     for records in (first, second):
-        runs = [{task: found[task] for task in tasks} for found in (record.correct() for record in records)]
+        runs = [{task: found[task] for task in tasks} for found in (record.outcomes() for record in records)]
         sides.append(runs if len(runs) > 1 else runs[0])
     clusters = _clusters((*first, *second), tasks, notes) if clustered else {}
     return compare_seeds(sides[0], sides[1], clusters=clusters, notes=notes)
@@ -140,7 +140,7 @@ def _two_sets(first: Sequence[Record], second: Sequence[Record], *, clustered: b
             continue
         try:
             tasks, left_out = common_tasks(record.data, other.data, names=("A", "B"))
-            a, b = record.correct(), other.correct()
+            a, b = record.outcomes(), other.outcomes()
         except FusionBenchError as error:
             notes.append(f"{record.label}: left out, {error.message}")
             continue
@@ -180,7 +180,8 @@ def _print(compared: Comparison, head: str, names: tuple[str, str]) -> None:
     counted = any(line.gained is not None for line in compared.lines)
     table = Table(box=None, pad_edge=False)
     of_tasks = any(line.name == "mean" for line in compared.lines)
-    table.add_column("task" if of_tasks else "case", overflow="fold")
+    widest = max(len(line.name) for line in compared.lines)
+    table.add_column("task" if of_tasks else "case", overflow="fold", min_width=min(widest, 10))
     for title in (a, b, "A − B"):
         table.add_column(escape(title), justify="right", no_wrap=True)
     table.add_column("95 %", no_wrap=True)

@@ -106,7 +106,7 @@ def _seeds_interval(records: Sequence[Record]) -> tuple[float, float] | None:
     from fusion_bench.metrics.seeds import seeded_mean
 
     try:
-        found = seeded_mean([record.correct() for record in records], clusters=records[0].clusters() or None)
+        found = seeded_mean([record.outcomes() for record in records], clusters=records[0].clusters() or None)
     except FusionBenchError:
         return None
     return found.low, found.high

@@ -71,7 +71,7 @@ def open_split(
         subset: the configuration of a hub data set that has several.
         revision: of a hub data set.
         column: of the pictures or texts; of several names the first that is there.
-        label_column: of the labels, likewise.
+        label_column: of the labels, likewise; of no name, none are read.
         held_out: shares of the training split that are splits of their own here (see ``held_out_parts``); None where
             the data has all splits. One named ``adaptation`` comes without labels.
 
@@ -86,7 +86,7 @@ def open_split(
         data = _from_parquet(folder / f"{stored}.parquet")
     else:
         data = _from_hub(str(source), stored, subset, revision)
-    column, label_column = _present(column, data), _present(label_column, data)
+    column, label_column = _present(column, data), _present(label_column or "", data)
     if cut:
         data = data.select(held_out_parts(len(data), held_out or {})[split])
         if split == ADAPTATION and label_column in data.column_names:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.metrics.outcomes import groupings, sizes_of, task_arrays
+from fusion_bench.metrics.outcomes import groupings, is_binary, sizes_of, task_arrays
 from fusion_bench.metrics.variance import Spread, critical, pooled_degrees, spread
 
 
@@ -69,11 +69,15 @@ def accuracy_intervals(
         >>> round(low, 3), round(high, 3)
         (0.596, 0.982)
     """
-    spreads = _spreads(per_task_correct, clusters)
-    return {
-        task: wilson_interval(s.mean * s.n, s.n, level=level, design_effect=s.design_effect, df=s.df)
-        for task, s in spreads.items()
-    }
+    spreads, shares = _spreads(per_task_correct, clusters)
+    found = {}
+    for task, s in spreads.items():
+        if task in shares:
+            found[task] = wilson_interval(s.mean * s.n, s.n, level=level, design_effect=s.design_effect, df=s.df)
+        else:
+            half = float(critical(level, s.df)) * math.sqrt(s.variance)
+            found[task] = (s.mean - half, s.mean + half)
+    return found
 
 
 def mean_accuracy_interval(
@@ -96,11 +100,13 @@ def mean_accuracy_interval(
         >>> round(low, 3), round(high, 3)
         (0.592, 0.657)
     """
-    spreads = _spreads(per_task_correct, clusters).values()
-    means = np.array([s.mean for s in spreads])
-    sizes = np.array([s.n / s.design_effect for s in spreads])
-    c = critical(level, pooled_degrees([s.variance for s in spreads], [s.df for s in spreads]))
-    low, high = stratified_limits(means, means * (1 - means) / sizes, sizes, c)
+    spreads, shares = _spreads(per_task_correct, clusters)
+    c = critical(level, pooled_degrees([s.variance for s in spreads.values()], [s.df for s in spreads.values()]))
+    means = np.array([s.mean for s in spreads.values()])
+    sizes = np.array([s.n / s.design_effect if task in shares else math.inf for task, s in spreads.items()])
+    variances = [m * (1 - m) / n for m, n in zip(means, sizes, strict=True)]
+    variances = [v if task in shares else s.variance for v, (task, s) in zip(variances, spreads.items(), strict=True)]
+    low, high = stratified_limits(means, np.array(variances), sizes, c)
     return float(low), float(high)
 
 
@@ -120,14 +126,15 @@ def sampled_tasks_interval(
         >>> [round(x, 2) for x in sampled_tasks_interval(runs)], [round(x, 2) for x in mean_accuracy_interval(runs)]
         ([0.0, 1.0], [0.47, 0.53])
     """
-    spreads = _spreads(per_task_correct, clusters)
+    spreads, shares = _spreads(per_task_correct, clusters)
     if len(spreads) < 2:
         raise FusionBenchError(
             f"one task, {next(iter(spreads))}", hint="tasks as a sample need two; mean_accuracy_interval needs one"
         )
     fixed = mean_accuracy_interval(per_task_correct, level=level, clusters=clusters)
     low, high = student_limits(np.array([s.mean for s in spreads.values()]), level=level)
-    return max(0.0, min(float(low), fixed[0])), min(1.0, max(float(high), fixed[1]))
+    low, high = min(float(low), fixed[0]), max(float(high), fixed[1])
+    return (max(0.0, low), min(1.0, high)) if set(spreads) == shares else (low, high)
 
 
 def student_limits(values: np.ndarray, *, level: float = 0.95) -> tuple[Any, Any]:
@@ -149,19 +156,26 @@ def stratified_limits(means: Any, variances: Any, sizes: Any, c: Any, *, extra: 
     Args:
         means: p_t in [0, 1].
         variances: V_t, the variance of p_t; p(1−p)/n_t for independent examples.
-        sizes: n_t, in independent examples.
+        sizes: n_t, in independent examples; infinite for the mean of scores, which are not between 0 and 1: its limits
+            are c standard errors away, and those of the whole are not cut.
         c: critical value.
         extra: a variance of the mean that does not come from the examples (seeds).
     """
     tasks, c = np.shape(means)[-1], np.asarray(c)[..., None]
-    total = sizes + c**2 / tasks
-    centre = ((sizes * means + c**2 / (2 * tasks)) / total).mean(axis=-1)
-    variance = ((sizes**2 * variances + c**2 / (4 * tasks)) / total**2).sum(axis=-1) / tasks**2
+    added = c**2 / (tasks * sizes)  # 0 where sizes are infinite: a score has no place that it behaves oddly near
+    centre = ((means + added / 2) / (1 + added)).mean(axis=-1)
+    variance = ((variances + added / (4 * sizes)) / (1 + added) ** 2).sum(axis=-1) / tasks**2
     half = c[..., 0] * np.sqrt(variance + extra)
-    return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
+    lowest = np.where(np.isinf(sizes).any(axis=-1), -np.inf, 0.0)
+    highest = np.where(np.isinf(sizes).any(axis=-1), np.inf, 1.0)
+    return np.maximum(centre - half, lowest), np.minimum(centre + half, highest)
 
 
-def _spreads(per_task: Mapping[str, ArrayLike], clusters: Mapping[str, ArrayLike] | None) -> dict[str, Spread]:
+def _spreads(
+    per_task: Mapping[str, ArrayLike], clusters: Mapping[str, ArrayLike] | None
+) -> tuple[dict[str, Spread], set[str]]:
+    """The spread of each task, and which tasks are shares of right answers rather than means of scores."""
     arrays = task_arrays(per_task)
     groups = groupings(clusters, sizes_of(arrays))
-    return {task: spread(values, groups[task]) for task, values in arrays.items()}
+    spreads = {task: spread(values, groups[task]) for task, values in arrays.items()}
+    return spreads, {task for task, values in arrays.items() if is_binary(values)}

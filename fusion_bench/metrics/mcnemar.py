@@ -52,7 +52,7 @@ def mcnemar_tests(
         McNemar(n=7, gained=6, lost=1, difference=0.7142857142857143, p_value=0.125, alternative='two-sided')
     """
     found = {}
-    for task, (a, b) in paired_arrays(first, second).items():
+    for task, (a, b) in paired_arrays(first, second, binary=True).items():
         gained, lost = int((a > b).sum()), int((a < b).sum())
         p_value = float(mcnemar_p_values(gained, lost, alternative=alternative))
         found[task] = McNemar(len(a), gained, lost, (gained - lost) / len(a), p_value, alternative)

@@ -33,12 +33,12 @@ class Grouping:
         return np.add.reduceat(values[..., self.order], starts, axis=-1)
 
 
-def task_arrays(per_task: Mapping[str, ArrayLike], *, binary: bool = True, run: str = "") -> dict[str, np.ndarray]:
+def task_arrays(per_task: Mapping[str, ArrayLike], *, binary: bool = False, run: str = "") -> dict[str, np.ndarray]:
     """Outcomes as float64 arrays, checked.
 
     Args:
         per_task: per task one number an example, two examples or more.
-        binary: refuse what is neither 0 nor 1; otherwise only what is not finite.
+        binary: refuse what is neither 0 nor 1; otherwise only what is not finite, for scores (see ``metrics.scores``).
         run: named in errors.
 
     Example:
@@ -51,7 +51,7 @@ def task_arrays(per_task: Mapping[str, ArrayLike], *, binary: bool = True, run: 
 
 
 def paired_arrays(
-    first: Mapping[str, ArrayLike], second: Mapping[str, ArrayLike], *, binary: bool = True
+    first: Mapping[str, ArrayLike], second: Mapping[str, ArrayLike], *, binary: bool = False
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Outcomes of two runs on the same examples, checked, per task in the order of ``first``.
 
@@ -94,6 +94,16 @@ def groupings(clusters: Mapping[str, ArrayLike] | None, sizes: Mapping[str, int]
                 hint=f"{meant}There are: {', '.join(map(str, sizes))}",
             )
     return {task: _grouping(task, clusters[task], n) if task in clusters else None for task, n in sizes.items()}
+
+
+def is_binary(values: np.ndarray) -> bool:
+    """Whether outcomes are right or wrong, 1 or 0, and not scores.
+
+    Example:
+        >>> is_binary(np.array([0.0, 1.0])), is_binary(np.array([0.5, 1.0]))
+        (True, False)
+    """
+    return bool(((values == 0) | (values == 1)).all())
 
 
 def sizes_of(arrays: Mapping[str, np.ndarray]) -> dict[str, int]:

@@ -70,7 +70,7 @@ def paired_difference(
     bootstrap", arXiv 1411.5279 (expanded percentiles: as much wider than those of the normal law as Student's t is).
 
     Args:
-        first: per task a bool or 0/1 array with one entry an example, two or more; ``second`` alike.
+        first: per task a bool or 0/1 array with one entry an example, or scores, two or more; ``second`` alike.
         clusters: per task one label an example; tasks left out have independent examples.
         alternative: "less" asks whether the first is worse, "greater" whether it is better.
         resamples: number of bootstrap draws, for instance 2,000; closed form when None. With fewer than about ten
@@ -83,7 +83,7 @@ def paired_difference(
         (0.25, 0.187, 0.309, True)
     """
     check_alternative(alternative)
-    pairs = _pairs(first, second, clusters, binary=True)
+    pairs = _pairs(first, second, clusters)
     draws = None if resamples is None else _draws(pairs, resamples, rng, level)
     low, high, error = _limits(pairs, level, draws)
     differences = {task: p.values for task, p in pairs.items()}
@@ -108,7 +108,7 @@ def paired_difference_interval(
     rng: np.random.Generator | None = None,
     clusters: Mapping[str, ArrayLike] | None = None,
 ) -> tuple[float, float, float]:
-    """The difference and interval of `paired_difference` alone, also of outcomes that are 0/1 times a constant.
+    """The difference and interval of `paired_difference` alone.
 
     Returns:
         ``(difference, low, high)``, in [-1, 1] for 0/1 outcomes.
@@ -118,7 +118,7 @@ def paired_difference_interval(
         >>> [round(x, 3) for x in paired_difference_interval(a, b)]
         [0.25, 0.187, 0.309]
     """
-    pairs = _pairs(first, second, clusters, binary=False)
+    pairs = _pairs(first, second, clusters)
     draws = None if resamples is None else _draws(pairs, resamples, rng, level)
     low, high, _ = _limits(pairs, level, draws)
     return _mean(pairs), low, high
@@ -190,13 +190,11 @@ def _pairs(
     first: Mapping[str, ArrayLike],
     second: Mapping[str, ArrayLike],
     clusters: Mapping[str, ArrayLike] | None,
-    *,
-    binary: bool,
 ) -> dict[str, _Pairs]:
-    arrays = paired_arrays(first, second, binary=binary)
+    arrays = paired_arrays(first, second)
     groups = groupings(clusters, sizes_of({task: a for task, (a, _) in arrays.items()}))
     found = {}
     for task, (a, b) in arrays.items():
-        unit = 1.0 if binary else float(max(np.abs(a).max(), np.abs(b).max())) or 1.0
+        unit = float(max(np.abs(a).max(), np.abs(b).max())) or 1.0
         found[task] = _Pairs(a - b, groups[task], spread(a - b, groups[task]), unit)
     return found

@@ -24,7 +24,7 @@ def discordant_shares(first: Mapping[str, ArrayLike], second: Mapping[str, Array
         >>> discordant_shares({"t": [1, 1, 0, 0]}, {"t": [1, 0, 1, 0]})
         {'t': 0.5}
     """
-    return {task: float((a != b).mean()) for task, (a, b) in paired_arrays(first, second).items()}
+    return {task: float((a != b).mean()) for task, (a, b) in paired_arrays(first, second, binary=True).items()}
 
 
 def task_power(

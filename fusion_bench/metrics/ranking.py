@@ -61,8 +61,8 @@ def rank_runs(
     ranks with application to ranking institutions".
 
     Args:
-        runs: per run and task a bool or 0/1 array with one entry an example; the same examples in all runs. Of a method
-            with chance in it a list of such runs, one a seed, two or more.
+        runs: per run and task a bool or 0/1 array with one entry an example, or scores; the same examples in all runs.
+            Of a method with chance in it a list of such runs, one a seed, two or more.
         alpha: probability of any false separation.
         clusters: per task one label an example; tasks left out have independent examples.
 
@@ -132,7 +132,8 @@ def pair_p_values(stacked: Any, tasks: int) -> np.ndarray:
     for outcomes, grouping in stacked:
         mean = outcomes.mean(axis=1)
         difference = difference + (mean[:, None] - mean[None, :])
-        pseudo += 2 / (tasks * outcomes.shape[1] ** 2)
+        unit = float(np.abs(outcomes).max()) or 1.0  # 1 where they are right or wrong
+        pseudo += 2 * unit**2 / (tasks * outcomes.shape[1] ** 2)
         variance, df = _pair_variances(outcomes - mean[:, None], grouping)
         variances.append(variance)
         degrees.append(df)

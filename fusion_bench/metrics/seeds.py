@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.metrics.intervals import stratified_limits
-from fusion_bench.metrics.outcomes import Grouping, groupings, same_tasks, sizes_of, task_arrays
+from fusion_bench.metrics.outcomes import Grouping, groupings, is_binary, same_tasks, sizes_of, task_arrays
 from fusion_bench.metrics.paired import difference_limits
 from fusion_bench.metrics.variance import Spread, critical, pooled_degrees, spread
 
@@ -88,7 +88,7 @@ def seeded_mean(runs: Runs, *, level: float = 0.95, clusters: Mapping[str, Array
     low, high = stratified_limits(
         np.array([s.mean for s in spreads.values()]),
         variances,
-        np.array([s.n for s in spreads.values()]),
+        np.array([s.n if is_binary(stacked[task]) else math.inf for task, s in spreads.items()]),
         c,
         extra=seeds.half_width(level) ** 2 / c**2,
     )
@@ -141,6 +141,7 @@ def seeded_difference(
         np.array([(values[task] ** 2).sum() for task in tasks]),
         np.array([spreads[task].n for task in tasks]),
         critical(level, degrees),
+        unit=np.array([max(float(np.abs(side[task]).max()) for side in sides) or 1.0 for task in tasks]),
         extra=np.array([s.variance - s.independent for s in spreads.values()]),
     )
     centre = float(low + high) / 2

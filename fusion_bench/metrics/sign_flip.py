@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion_bench.errors import FusionBenchError
-from fusion_bench.metrics.outcomes import check_alternative, groupings, sizes_of, task_arrays
+from fusion_bench.metrics.outcomes import Grouping, check_alternative, groupings, sizes_of, task_arrays
 
 # half of the tasks may together have this many different sums before the law is put on a grid
 EXACT_SUMS = 2**15
@@ -54,7 +53,7 @@ def sign_flip_test(
 
     Args:
         differences: per task accuracy outcomes of the first run minus those of the second: -1, 0 or 1, two examples or
-            more.
+            more; or differences of scores, for which, in any task, the law is normal and not exact.
         clusters: per task one label an example; tasks left out have independent examples.
         alternative: "less" asks whether the first is worse, "greater" whether it is better.
 
@@ -67,11 +66,11 @@ def sign_flip_test(
     check_alternative(alternative)
     arrays = task_arrays(differences, binary=False)
     groups = groupings(clusters, sizes_of(arrays))
+    if not all(np.isin(values, (-1.0, 0.0, 1.0)).all() for values in arrays.values()):
+        return _of_scores(arrays, groups, alternative)
     units: dict[int, list[np.ndarray]] = {}
     observed = 0.0
     for task, values in arrays.items():
-        if not np.isin(values, (-1.0, 0.0, 1.0)).all():
-            raise FusionBenchError(f"task {task}: differences that are not -1, 0 or 1", hint="subtract 0/1 outcomes")
         grouping = groups[task]
         sums = np.rint(values if grouping is None else grouping.sums(values)).astype(np.int64)
         # tasks of one size share a weight: their laws join without any error
@@ -88,6 +87,24 @@ def sign_flip_test(
     p_value = min(1.0, 2 * upper if alternative == "two-sided" else upper)
     # a law of thousands of coins underflows in its tail; zero would claim the impossible
     return max(p_value, float(np.finfo(np.float64).tiny))
+
+
+def _of_scores(arrays: Mapping[str, np.ndarray], groups: Mapping[str, Grouping | None], alternative: str) -> float:
+    """The normal law with the variance Σ_t Σ s² / n_t² of these coins: sums of scores are no lattice to count on."""
+    from scipy.special import ndtr
+
+    observed = variance = 0.0
+    for task, values in arrays.items():
+        grouping = groups[task]
+        sums = values if grouping is None else grouping.sums(values)
+        observed += float(sums.sum()) / len(values)
+        variance += float((sums**2).sum()) / len(values) ** 2
+    statistic = observed / math.sqrt(variance)  # some difference is not 0
+    if alternative == "two-sided":
+        p_value = 2 * float(ndtr(-abs(statistic)))
+    else:
+        p_value = float(ndtr(statistic if alternative == "less" else -statistic))
+    return max(min(1.0, p_value), float(np.finfo(np.float64).tiny))
 
 
 def _part(sums: np.ndarray, n: int) -> _Part:

@@ -19,7 +19,7 @@ import numpy as np
 
 from fusion_bench.errors import FusionBenchError, unknown_name
 from fusion_bench.files import write_whole
-from fusion_bench.metrics.packing import unpack, unpack_sources
+from fusion_bench.metrics.packing import unpack_outcome, unpack_sources
 
 SCHEMA = 2  # 1 had no trials and did not name the user's own code
 SCHEMAS = (1, SCHEMA)  # those that this version reads
@@ -34,7 +34,7 @@ class Baseline:
     Attributes:
         case: its id, and what it consists of.
         accuracy: fractions, per task and ``mean``.
-        outcomes: per task ``n``, ``correct`` (packed) and ``predictions`` (digest).
+        outcomes: per task ``n``, ``correct`` or ``scores`` (packed) and ``predictions`` (digest).
         references: accuracy per task of the base model and the experts, measured along with it, and
             ``reference_outcomes`` which examples those had right.
         data: digest of the examples, by task.
@@ -74,9 +74,9 @@ class Baseline:
         """In the pool's order."""
         return tuple(self.outcomes)
 
-    def correct(self, task: str) -> np.ndarray:
-        """Which examples of a task were right, bool ``(n,)``."""
-        return correct_of(self.outcomes[task], f"baseline of {self.id}, task {task}")
+    def outcome(self, task: str) -> np.ndarray:
+        """Which examples of a task were right, bool ``(n,)``; or how each scored, float64 ``(n,)``."""
+        return outcome_of(self.outcomes[task], f"baseline of {self.id}, task {task}")
 
     def outcomes_of(self, trial: str) -> dict[str, dict[str, Any]]:
         """By task; of the main trial where it is named `MAIN`."""
@@ -89,10 +89,10 @@ class Baseline:
         return own or self.data.get(task)
 
 
-def correct_of(outcome: Mapping[str, Any], where: str) -> np.ndarray:
-    """Which examples of an outcome were right, bool ``(n,)``."""
+def outcome_of(outcome: Mapping[str, Any], where: str) -> np.ndarray:
+    """Which examples of an outcome were right, bool ``(n,)``; or how each scored, float64 ``(n,)``."""
     try:
-        return unpack(outcome["correct"], outcome["n"])
+        return unpack_outcome(outcome)
     except FusionBenchError as error:
         raise FusionBenchError(f"{where}: {error.message}") from error
 
@@ -205,7 +205,7 @@ def read(path: Path) -> Baseline:
             found.accuracy[task]
         for trial in (MAIN, *found.trials):
             for task, outcome in found.outcomes_of(trial).items():
-                outcome["predictions"], correct_of(outcome, f"baseline of {found.id}, {trial} task {task}")
+                outcome["predictions"], outcome_of(outcome, f"baseline of {found.id}, {trial} task {task}")
     except (TypeError, KeyError, AttributeError) as error:
         raise FusionBenchError(f"the baseline {path} is not whole: {error}", hint=renew) from error
     return found

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from fusion_bench.metrics.packing import unpack
+from fusion_bench.metrics.packing import unpack_outcome
 from fusion_bench.regression.baseline import Baseline
 from fusion_bench.regression.changes import changed_data, changed_plugins, differing, same_environment
 
@@ -32,7 +33,7 @@ def diagnose(baseline: Baseline, now: Baseline, rounding: float) -> str:
         for task in baseline.tasks
         if task in now.outcomes
         and baseline.outcomes[task]["predictions"] == now.outcomes[task]["predictions"]
-        and baseline.outcomes[task]["correct"] != now.outcomes[task]["correct"]
+        and _packed(baseline.outcomes[task]) != _packed(now.outcomes[task])
     ]
     if relabelled:
         return f"the labels of {listed(relabelled)}: the predictions are the same, what counts as right is not"
@@ -96,13 +97,34 @@ def moved(baseline: Baseline, now: Baseline, rounding: float, tail: float) -> di
         for task in old:
             if task not in new or old[task]["n"] != new[task]["n"]:
                 continue
-            n = old[task]["n"]
-            turned = int((unpack(old[task]["correct"], n) != unpack(new[task]["correct"], n)).sum())
-            other = turned > 0 or old[task]["predictions"] != new[task]["predictions"]
-            bound = 0 if here else rounding_bound(n, rounding, tail / (2 * len(old)))
-            if other and (here or turned > bound):
+            bound = 0 if here else rounding_bound(old[task]["n"], rounding, tail / (2 * len(old)))
+            turns = turned(unpack_outcome(old[task]), unpack_outcome(new[task]))
+            other = turns > 0 or old[task]["predictions"] != new[task]["predictions"]
+            if other and (here or turns > bound):
                 found.setdefault(shown, []).append(task)
     return found
+
+
+def turned(old: np.ndarray, new: np.ndarray) -> float:
+    """How many examples became right or wrong.
+
+    Of scores, where one example that is ranked otherwise shifts all, so many as would have had to go from the lowest
+    to the highest of them to move the mean as far as it moved.
+
+    Example:
+        >>> turned(np.array([True, False, False]), np.array([False, True, False]))
+        2.0
+        >>> turned(np.array([0.0, 0.5, 1.0, 0.5]), np.array([0.5, 0.5, 1.0, 0.75]))
+        0.75
+    """
+    if old.dtype == new.dtype == np.bool_:
+        return float((old != new).sum())
+    span = float(max(old.max(), new.max()) - min(old.min(), new.min()))
+    return len(old) * abs(float(new.mean()) - float(old.mean())) / span if span else 0.0
+
+
+def _packed(outcome: Mapping[str, Any]) -> Any:
+    return outcome["scores"] if "scores" in outcome else outcome["correct"]
 
 
 def listed(names: Iterable[str], most: int = 4) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from fusion_bench.metrics.packing import are_shared
-from fusion_bench.regression.baseline import Baseline, correct_of
-from fusion_bench.regression.diagnosis import rounding_bound
+from fusion_bench.regression.baseline import Baseline, outcome_of
+from fusion_bench.regression.diagnosis import rounding_bound, turned
 from fusion_bench.regression.settings import Settings
 
 MEAN = "mean"
@@ -74,7 +74,7 @@ def judged(
         here: on the machine and with the versions of the baseline.
     """
     before, after = (
-        {task: correct_of(outcomes[task], f"{fusion.where}task {fusion.label(task)}") for task in fusion.tasks}
+        {task: outcome_of(outcomes[task], f"{fusion.where}task {fusion.label(task)}") for task in fusion.tasks}
         for outcomes in (fusion.old, fusion.new)
     )
     if not fusion.tasks:
@@ -100,18 +100,23 @@ def _worse(
     if all(np.array_equal(old[task], new[task]) for task in old):
         return []
     clusters = fusion.shared()
-    flips = mcnemar_tests(new, old)
+    counted = [task for task in old if old[task].dtype == new[task].dtype == np.bool_]  # the others have scores
+    both = [{task: side[task] for task in counted} for side in (new, old)]
+    flips = mcnemar_tests(*both) if counted else {}
     change = {task: new[task].astype(float) - old[task] for task in old}
     corrected = {}
     for way in ("less", "greater"):
-        tests = {task: test.p_value for task, test in mcnemar_tests(new, old, alternative=way).items()}
-        for task, labels in clusters.items():
-            tests[task] = sign_flip_test({task: change[task]}, clusters={task: labels}, alternative=way)
+        exact = mcnemar_tests(*both, alternative=way) if counted else {}
+        tests = {task: exact[task].p_value for task in old if task in exact and task not in clusters}
+        for task in old:
+            if task not in tests:
+                of = {task: clusters[task]} if task in clusters else None
+                tests[task] = sign_flip_test({task: change[task]}, clusters=of, alternative=way)
         corrected[way] = holm({MEAN: sign_flip_test(change, clusters=clusters or None, alternative=way), **tests})
     whole = float(np.mean([values.mean() for values in change.values()]))
     findings = []
     for name in (MEAN, *old):
-        difference = whole if name == MEAN else flips[name].difference
+        difference = whole if name == MEAN else float(change[name].mean())
         tolerance = settings.mean_tolerance if name == MEAN else settings.task_tolerance
         lost, gained = (corrected[way][name] for way in ("less", "greater"))
         if min(lost, gained) > level and difference >= -tolerance:
@@ -119,7 +124,7 @@ def _worse(
         kind = "worse" if difference < 0 else "better"
         tasks = old if name == MEAN else {name: old[name]}
         text = _moved({t: new[t] for t in tasks}, tasks, {t: clusters[t] for t in tasks if t in clusters})
-        counts = "" if name == MEAN else f", lost {flips[name].lost}, gained {flips[name].gained}"
+        counts = f", lost {flips[name].lost}, gained {flips[name].gained}" if name in flips else ""
         counts += f" (of {len(np.unique(clusters[name]))} sources)" if name in clusters else ""
         p = min(lost, gained)
         sure = f"p = {p * settings.level / level:.2g} corrected" if p <= level else f"beyond {100 * tolerance:g}"
@@ -152,27 +157,33 @@ def _changed(
     """
     tasks = fusion.tasks
     sizes = {task: len(before[task]) for task in tasks}
-    turned = {task: int((before[task] != after[task]).sum()) for task in tasks}
+    turns = {task: turned(before[task], after[task]) for task in tasks}
     findings = []
     for task, n in sizes.items():
         same = fusion.old[task]["predictions"] == fusion.new[task]["predictions"]
         bound = 0 if here else rounding_bound(n, rounding, level / 2 / len(tasks))
-        if not (turned[task] > bound or (here and not same)):
+        if not (turns[task] > bound or (here and not same)):
             continue
-        old, new = before[task], after[task]
-        lost, gained = int((old & ~new).sum()), int((~old & new).sum())
-        what = f"lost {lost}, gained {gained} of {n}, {100 * (gained - lost) / n:+.2f} points"
-        if not turned[task]:
+        what = _what_changed(before[task], after[task])
+        if not turns[task]:
             what = "wrong answers became other wrong ones"
         what += ", with the same predictions" if same else ""
         way = "though machine and versions are the same" if here else f"rounding may turn {bound}"
         findings.append(Finding("changed", fusion.label(task), f"{what}; {way}"))
-    whole, n = sum(turned.values()), sum(sizes.values())
+    whole, n = sum(turns.values()), sum(sizes.values())
     bound = 0 if here else rounding_bound(n, rounding, level / 2)
     if whole > bound and not findings:
-        text = f"{whole} of {n} turned right or wrong, rounding may turn {bound}"
+        text = f"{whole:.0f} of {n} turned right or wrong, rounding may turn {bound}"
         findings.append(Finding("changed", fusion.label("all tasks"), text))
     return findings
+
+
+def _what_changed(old: np.ndarray, new: np.ndarray) -> str:
+    points = 100 * (float(new.mean()) - float(old.mean()))
+    if not old.dtype == new.dtype == np.bool_:
+        return f"the scores of {int((old != new).sum())} of {len(old)} examples moved, {points:+.2f} points"
+    lost, gained = int((old & ~new).sum()), int((~old & new).sum())
+    return f"lost {lost}, gained {gained} of {len(old)}, {points:+.2f} points"
 
 
 def costlier(baseline: Baseline, now: Baseline, settings: Settings) -> list[Finding]:

@@ -23,7 +23,8 @@ class Line:
     """One task of two runs, the mean over tasks, or one case of two sets.
 
     ``first`` and ``second`` are accuracies, ``difference`` = first − second with its 95 % interval, all in [-1, 1];
-    ``gained`` and ``lost`` count the examples that only the first, only the second has right (None for a mean);
+    ``gained`` and ``lost`` count the examples that only the first, only the second has right (None for a mean, and
+    where a task is not scored by right and wrong);
     ``p_value`` is corrected by Holm over the lines it stands among.
     """
 
@@ -106,11 +107,12 @@ def compare_runs(
 ) -> Comparison:
     """Every task of two runs and their mean over tasks.
 
-    Per task McNemar's exact test, or where the examples share sources the sign-flip test over sources; for the mean the
-    sign-flip test; all corrected together by Holm.
+    Per task McNemar's exact test, or where the examples share sources the sign-flip test over sources, as also where
+    they have scores; for the mean the sign-flip test; all corrected together by Holm.
 
     Args:
-        first, second: which examples each has right, bool ``(n,)`` by task, in the same order.
+        first, second: which examples each has right, bool ``(n,)`` by task, in the same order; or float64 ``(n,)``
+            scores, whose mean is the task's metric.
         clusters: which source each example comes from, by task; tasks left out have examples that stand alone.
 
     Example:
@@ -134,7 +136,9 @@ def compare_runs(
         if name == MEAN:
             lines.append(_line(name, (_mean(first), _mean(second)), difference, corrected[name]))
             continue
-        gained, lost = int((first[name] & ~second[name]).sum()), int((~first[name] & second[name]).sum())
+        gained = lost = None
+        if first[name].dtype == second[name].dtype == np.bool_:
+            gained, lost = int((first[name] & ~second[name]).sum()), int((~first[name] & second[name]).sum())
         accuracies = (float(first[name].mean()), float(second[name].mean()))
         lines.append(_line(name, accuracies, difference, corrected[name], gained, lost))
     examples = sum(map(len, first.values()))
@@ -226,6 +230,8 @@ def _detectable(first: Outcomes, second: Outcomes, clusters: Mapping[str, np.nda
     from fusion_bench.metrics.power import detectable_mean_difference, discordant_shares
     from fusion_bench.metrics.variance import design_effect
 
+    if any(values.dtype != np.bool_ for values in (*first.values(), *second.values())):
+        return None  # the formula is that of shares of right answers
     shares = discordant_shares(first, second)
     if not any(shares.values()):
         return None

@@ -80,7 +80,7 @@ def to_latex(board: Board) -> str:
         1 & dare\_ties & 50.0 & 50.0 & 46.0--54.0 &  &  &  \\
     """
     header = [_tex(name) for name in _header(board)]
-    lines = [f"% {_tex(board.title)}: accuracy in per cent; needs \\usepackage{{booktabs}}"]
+    lines = [f"% {_tex(board.title)}: {_tex(board.units)}; needs \\usepackage{{booktabs}}"]
     lines += [f"\\begin{{tabular}}{{rl{'r' * (len(header) - 2)}}}", "\\toprule", _ampersand(header), "\\midrule"]
     for row in board.rows:
         cells = _cells(board, row, bold="\\textbf{{{}}}")

@@ -62,6 +62,17 @@ class Board:
     tasks: tuple[str, ...]
     rows: tuple[Row, ...]
     best: Mapping[str, float] = field(default_factory=dict, repr=False)
+    scored_by: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def units(self) -> str:
+        """What the tasks' figures are, times 100.
+
+        Example:
+            >>> Board("p", "t", ("rte", "stsb"), (), scored_by={"stsb": "spearman"}).units
+            'accuracy in %; stsb: 100 × spearman'
+        """
+        return "; ".join(["accuracy in %", *(f"{task}: 100 × {metric}" for task, metric in self.scored_by.items())])
 
     @property
     def title(self) -> str:
@@ -123,7 +134,8 @@ def _board(modelpool: str, taskpool: str, results: Sequence[Mapping[str, Any]]) 
         for column in (*tasks, "mean", "normalized")
         if (values := [v for row in methods if (v := _value(row, column)) is not None and math.isfinite(v)])
     }
-    return Board(modelpool, taskpool, tasks, tuple(ranked), best)
+    scored_by = {task: metric for result in results for task, metric in result.get("scored_by", {}).items()}
+    return Board(modelpool, taskpool, tasks, tuple(ranked), best, scored_by)
 
 
 def _family_row(family: Family[Result]) -> Row:
@@ -184,7 +196,7 @@ def _bounds(results: Sequence[Mapping[str, Any]], present: set[str], tasks: Sequ
         if name in present or not set(accuracy) >= set(tasks):
             continue
         experts = references.get("experts", {})
-        known = [accuracy[task] / experts[task] for task in tasks if experts.get(task)]
+        known = [accuracy[task] / experts[task] for task in tasks if experts.get(task, 0) > 0]
         rows.append(
             Row(
                 name=name,
@@ -216,9 +228,9 @@ def _says_all(result: Result) -> bool:
 
 
 def _correct(result: Result) -> dict[str, np.ndarray]:
-    from fusion_bench.metrics.packing import unpack
+    from fusion_bench.metrics.packing import unpack_outcome
 
-    return {task: unpack(o["correct"], o["n"]) for task, o in result["outcomes"].items()}
+    return {task: unpack_outcome(o) for task, o in result["outcomes"].items()}
 
 
 def _clusters(results: Sequence[Result]) -> dict[str, np.ndarray] | None:

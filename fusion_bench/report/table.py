@@ -58,7 +58,7 @@ def render(board: Board, *, width: int, console: Console | None = None) -> Rende
             text = column.cell(row) + ("*" if best and not coloured else " " if column.best and not coloured else "")
             cells.append(Text(text, style="bold green" if best else ""))
         table.add_row(*cells, style="dim" if row.is_reference else "")
-    note = "accuracy in %; norm: in % of the experts'; " + ("bold" if coloured else "*") + ": best method"
+    note = f"{board.units}; norm: in % of the experts'; " + ("bold" if coloured else "*") + ": best method"
     if any(column.header == "≈" for column in columns):
         note += "\n≈: methods that share a letter cannot be told apart; examples of one source count together"
     if legend:

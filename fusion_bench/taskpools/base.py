@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor, nn
 
+    from fusion_bench.metrics.predictions import Predictions
     from fusion_bench.modelpools.base import ModelPool
+    from fusion_bench.taskpools.steps import Steps
 
 
 Batch: TypeAlias = "Tensor | Mapping[str, Tensor]"
@@ -26,12 +28,12 @@ class TaskAdapter(ABC):
 
     Attributes:
         task: its name.
-        classes: class names, in label order.
+        classes: class names, in label order; none of a `ScoredTask`.
         generates: whether predictions come from `generate` rather than from the largest of `logits`.
     """
 
     task: str
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] = ()
     generates: bool = False
 
     @abstractmethod
@@ -92,6 +94,37 @@ class TaskAdapter(ABC):
     @abstractmethod
     def data_hash(self, split: str) -> str:
         """A hash of the split's content, labels and class names."""
+
+
+class ScoredTask(TaskAdapter):
+    """One task that scores a model as a whole, where there are no classes whose logits could be kept and combined.
+
+    Methods that learn from a task's inputs or labels, and ensembles of outputs, cannot use it unless it says more.
+
+    Attributes:
+        metric: what it is scored by; larger is better.
+    """
+
+    metric: str
+
+    @abstractmethod
+    def predictions(self, model: nn.Module, split: str, *, device: str, steps: Steps) -> Predictions:
+        """Run a model, already on ``device`` and in evaluation mode, over a split."""
+
+    def labels(self, split: str) -> Tensor:
+        raise self._without("labels of classes")
+
+    def inputs(self, split: str) -> Iterator[Batch]:
+        raise self._without("batches of inputs")
+
+    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
+        raise self._without("logits")
+
+    def _without(self, what: str) -> FusionBenchError:
+        return FusionBenchError(
+            f"{self.task!r} has no {what}: it is scored by {self.metric}",
+            hint="use an algorithm that reads only weights, or leave the task out",
+        )
 
 
 class TaskPool(ABC):

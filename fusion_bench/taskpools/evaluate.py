@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -17,12 +18,14 @@ from fusion_bench.models.ensemble import Ensemble
 from fusion_bench.models.lent import at_hand
 from fusion_bench.progress import Progress, silent
 from fusion_bench.taskpools.ahead import ahead
-from fusion_bench.taskpools.base import Batch, TaskAdapter
+from fusion_bench.taskpools.base import Batch, ScoredTask, TaskAdapter
 from fusion_bench.taskpools.steps import Steps, pinned
+
+Kept = TypeVar("Kept", Tensor, Predictions)
 
 
 class LogitCache:
-    """Logits of a pool's own models, and what they generate: ensembles and ``experts`` share them.
+    """Logits of a pool's own models, what they generate and how they score: ensembles and ``experts`` share them.
 
     Args:
         name_of: the name of a model whose logits are to be kept, None of any other. Models that it names must never be
@@ -31,10 +34,10 @@ class LogitCache:
 
     def __init__(self, name_of: Callable[[nn.Module], str | None]) -> None:
         self._name_of = name_of
-        self._kept: dict[tuple[str, ...], Tensor] = {}
+        self._kept: dict[tuple[str, ...], Tensor | Predictions] = {}
 
-    def get(self, model: nn.Module, key: Sequence[str], compute: Callable[[], Tensor]) -> Tensor:
-        """The tensor kept for ``model`` under a key, else the one that ``compute`` finds.
+    def get(self, model: nn.Module, key: Sequence[str], compute: Callable[[], Kept]) -> Kept:
+        """What is kept for ``model`` under a key, else what ``compute`` finds.
 
         Args:
             key: what it depends on beside the model: task, split, device, type, and what it is.
@@ -45,11 +48,11 @@ class LogitCache:
         full = (name, *key)
         if full not in self._kept:
             self._kept[full] = compute()
-        return self._kept[full]
+        return cast("Kept", self._kept[full])  # a key says what it is of
 
     def bytes_held(self) -> int:
         """Bytes of all tensors kept."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in self._kept.values())
+        return sum(kept.numel() * kept.element_size() for kept in self._kept.values() if isinstance(kept, Tensor))
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,16 @@ class _Run:
                     parts.append(self.steps.run(lambda part: of(placed, part), batch, self.device, doing=doing))
             return torch.cat(parts)
 
+        return self._cached(model, adapter, what, compute)
+
+    def scored(self, model: nn.Module, adapter: ScoredTask) -> Predictions:
+        def compute() -> Predictions:
+            placed = at_hand(model).to(self.device).eval()
+            return adapter.predictions(placed, self.split, device=self.device, steps=self.steps)
+
+        return self._cached(model, adapter, "scored", compute)
+
+    def _cached(self, model: nn.Module, adapter: TaskAdapter, what: str, compute: Callable[[], Kept]) -> Kept:
         if self.cache is None:
             return compute()
         precision = self.steps.precision(self.device)
@@ -113,7 +126,8 @@ def evaluate(
         steps: the type that models compute in, and how many examples devices had room for; None: float32, not known.
 
     Raises:
-        FusionBenchError: an unknown task, no room for one example, or a generated class that is none.
+        FusionBenchError: an unknown task, no room for one example, a generated class that is none, or an ensemble on a
+            task that has no outputs to combine.
     """
     chosen = list(adapters) if tasks is None else list(tasks)
     for task in chosen:
@@ -127,11 +141,23 @@ def evaluate(
         route = getattr(model, "for_task", None)
         variant: nn.Module = model if route is None else route(task)
         progress(f"evaluate {task}", done, total)
-        logits, answers = _outputs(variant, adapter, run)
-        results[task] = _predictions(task, logits, answers, adapter.labels(split), adapter.clusters(split))
-        done += len(logits)
+        if isinstance(adapter, ScoredTask):
+            results[task] = _scored(variant, adapter, run)
+        else:
+            logits, answers = _outputs(variant, adapter, run)
+            results[task] = _predictions(task, logits, answers, adapter.labels(split), adapter.clusters(split))
+        done += adapter.size(split)
         progress(f"evaluate {task}", done, total)
     return results
+
+
+def _scored(model: nn.Module, adapter: ScoredTask, run: _Run) -> Predictions:
+    if isinstance(model, Ensemble):
+        raise FusionBenchError(
+            f"{adapter.task!r} is scored by {adapter.metric}: there are no logits of members to combine",
+            hint="use an algorithm that makes one model, or leave the task out",
+        )
+    return run.scored(model, adapter)
 
 
 def _outputs(model: nn.Module, adapter: TaskAdapter, run: _Run) -> tuple[Tensor, Tensor | None]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from fusion_bench.errors import FusionBenchError, unknown_name
+from fusion_bench.metrics.predictions import ACCURACY
 from fusion_bench.tracking.location import locate_store
 from fusion_bench.tracking.records import Record, latest, read_records
 
@@ -21,7 +22,7 @@ _ABOUT = {
     "started": "datetime64[us, UTC]",
     **dict.fromkeys(("session", "commit", "fingerprint"), "str"),
 }
-_TASK = {"task": "str", "n": "int64"} | dict.fromkeys(
+_TASK = {"task": "str", "metric": "str", "n": "int64"} | dict.fromkeys(
     ("accuracy", "low", "high", "loss", "calibration_error", "normalized", "base", "expert"), "float64"
 )
 _COSTS = (
@@ -52,7 +53,8 @@ def results(
     ``fingerprint``: text, but for ``seed`` (``Int64``, missing where the YAML's own was taken) and ``started``
     (``datetime64``). Then numbers (``float64``, NaN where not measured; counts ``int64``), all shares in [0, 1]:
 
-    - ``per="task"``, one row per task and run: ``task``, ``n``, ``accuracy``, ``low``, ``high`` (95 %, Wilson),
+    - ``per="task"``, one row per task and run: ``task``, ``metric`` (what it is scored by), ``n``, ``accuracy`` (its
+      score, where it is not scored by accuracy), ``low``, ``high`` (95 %, Wilson),
       ``loss`` (nats), ``calibration_error``, ``normalized`` (over the expert), ``base`` and ``expert`` (accuracy of the
       base model and of the task's expert on the same examples).
     - ``per="run"``, one row a run: ``accuracy``, ``low``, ``high`` (95 % interval of the mean over tasks, the tasks
@@ -61,7 +63,8 @@ def results(
       gate's calibration kernel), ``fusion_memory_mb``, ``peak_memory_mb``, ``stored_parameters``, ``examples_seen``.
     - ``per="example"``, one row per run, task and example: ``task``, ``index``, ``label_index``, ``prediction``,
       ``correct`` (``bool``), ``confidence`` (``float32``), ``loss``, ``cluster`` (text). Long: sixteen runs of eight
-      tasks are 160,000 rows.
+      tasks are 160,000 rows. Where a task is not scored by right and wrong, there is ``score`` (what an example adds to
+      its metric), and ``correct`` (then ``boolean``) is missing.
 
     A store without such runs gives a frame of the same columns and types with no row.
 
@@ -91,6 +94,8 @@ def results(
         frame = pd.DataFrame(found) if found else _empty(per)
     # a column in which nothing was measured holds no object that says what it would have held
     numbers = {name: kind for name, kind in _COLUMNS[per].items() if kind != "str"}
+    if "correct" in frame and frame["correct"].isna().any():
+        numbers["correct"] = "boolean"
     frame = frame.astype({name: kind for name, kind in numbers.items() if name in frame})
     frame.attrs["notes"] = notes
     return frame
@@ -134,16 +139,18 @@ def _about(record: Record) -> dict[str, Any]:
 
 
 def _tasks(record: Record) -> Iterator[dict[str, Any]]:
-    from fusion_bench.metrics.intervals import wilson_interval
+    from fusion_bench.metrics.intervals import accuracy_intervals
 
     metrics: Mapping[str, float] = record.result["metrics"]
     references = record.result.get("references", {})
-    correct = record.correct()
+    outcomes = record.outcomes()
+    intervals = accuracy_intervals(outcomes)
     for task in record.tasks:
-        low, high = wilson_interval(int(correct[task].sum()), len(correct[task]))
+        low, high = intervals[task]
         yield {
             "task": task,
-            "n": len(correct[task]),
+            "metric": record.scored_by.get(task, ACCURACY),
+            "n": len(outcomes[task]),
             "accuracy": metrics[f"accuracy/{task}"],
             "low": low,
             "high": high,
@@ -169,6 +176,7 @@ def _run(record: Record) -> Iterator[dict[str, Any]]:
 
 
 def _examples(record: Record) -> Iterator[pd.DataFrame]:
+    import numpy as np
     import pandas as pd
 
     for task, found in record.predictions().items():
@@ -177,9 +185,10 @@ def _examples(record: Record) -> Iterator[pd.DataFrame]:
             "index": found.index,
             "label_index": found.label,
             "prediction": found.prediction,
-            "correct": found.correct,
-            "confidence": found.confidence,
-            "loss": found.loss,
+            "correct": found.correct if found.score is None else pd.NA,
+            "confidence": np.nan if found.confidence is None else found.confidence,
+            "loss": np.nan if found.loss is None else found.loss,
             "cluster": found.cluster,
+            **({} if found.score is None else {"score": found.score}),
         }
         yield pd.DataFrame({**_about(record), **columns})

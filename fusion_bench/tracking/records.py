@@ -21,8 +21,8 @@ import numpy as np
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.families import method_name
-from fusion_bench.metrics.packing import are_shared, unpack, unpack_sources
-from fusion_bench.metrics.predictions import Predictions
+from fusion_bench.metrics.packing import are_shared, unpack_outcome, unpack_sources
+from fusion_bench.metrics.predictions import ACCURACY, Predictions
 from fusion_bench.tracking.location import StoreLocation
 from fusion_bench.tracking.rows import Row, read_rows
 
@@ -86,19 +86,26 @@ class Record:
         """The commit it ran at, with ``+`` where the checkout had changes; empty for an installed package."""
         return self.tags.get("commit", "")
 
-    def correct(self) -> dict[str, np.ndarray]:
-        """Which examples were right, bool ``(n,)`` by task: from the report where it says so, else from the artifact.
+    @property
+    def scored_by(self) -> Mapping[str, str]:
+        """The metric of those tasks that are not scored by accuracy."""
+        return dict(self.result.get("scored_by", {}))
+
+    def outcomes(self) -> dict[str, np.ndarray]:
+        """Which examples were right, bool ``(n,)`` by task, or how each scored, float64 ``(n,)``.
+
+        From the report where it says so, else from the artifact.
 
         Raises:
             FusionBenchError: as `predictions`.
         """
         outcomes = self.result.get("outcomes", {})
         if set(outcomes) >= set(self.tasks):
-            return {task: unpack(outcomes[task]["correct"], outcomes[task]["n"]) for task in self.tasks}
-        return {task: found.correct for task, found in self.predictions().items()}
+            return {task: unpack_outcome(outcomes[task]) for task in self.tasks}
+        return {task: found.outcome for task, found in self.predictions().items()}
 
     def clusters(self) -> dict[str, np.ndarray]:
-        """Which source each example comes from, by task, where some share one: as `correct` from report or artifact.
+        """Which source each example comes from, by task, where some share one: as `outcomes` from report or artifact.
 
         Raises:
             FusionBenchError: as `predictions`.
@@ -123,7 +130,7 @@ class Record:
             path = self.fetch("predictions.parquet")
         except Exception as error:  # a server that lost the file answers in its own way
             raise FusionBenchError(f"{where}: predictions.parquet cannot be fetched: {_brief(error)}") from error
-        return read_predictions(path, self.tasks, where=where)
+        return read_predictions(path, self.tasks, where=where, scored_by=self.scored_by)
 
 
 def read_records(
@@ -165,8 +172,13 @@ def latest(records: Iterable[Record]) -> list[Record]:
     return list(newest.values())
 
 
-def read_predictions(path: Path, tasks: Sequence[str], *, where: str) -> dict[str, Predictions]:
+def read_predictions(
+    path: Path, tasks: Sequence[str], *, where: str, scored_by: Mapping[str, str] | None = None
+) -> dict[str, Predictions]:
     """The content of a ``predictions.parquet``, by task.
+
+    Args:
+        scored_by: the metric of tasks that are not scored by accuracy.
 
     Raises:
         FusionBenchError: no such file, no Parquet, columns or tasks missing.
@@ -196,7 +208,15 @@ def read_predictions(path: Path, tasks: Sequence[str], *, where: str) -> dict[st
             raise FusionBenchError(f"{where}: predictions.parquet holds no example of task {task}")
         clusters = None if unnamed[rows].any() else columns["cluster"][rows]
         arrays = {name: columns[name][rows] for name in _COLUMNS}
-        found[task] = Predictions(task, **arrays, cluster=clusters)
+        measured = {name: None if np.isnan(arrays[name]).all() else arrays[name] for name in ("confidence", "loss")}
+        score = columns["score"][rows] if "score" in columns else None
+        found[task] = Predictions(
+            task,
+            **{**arrays, **measured},
+            cluster=clusters,
+            score=None if score is None or np.isnan(score).all() else score,
+            metric=(scored_by or {}).get(task, ACCURACY),
+        )
     return found
 
 
@@ -244,9 +264,10 @@ def _flaw(result: Any) -> str | None:
         return "its report.json has no case, tasks or metrics"
     if any(not isinstance(case.get(name), str) for name in names) or not isinstance(result.get("kind"), str):
         return "its report.json does not say which case it is"
-    wrong = [
-        name for name in ("accuracy/mean", *(f"accuracy/{task}" for task in tasks)) if not _share(metrics.get(name))
-    ]
+    scored = result.get("scored_by", {})  # a correlation may be negative
+    shares = [task for task in tasks if task not in scored] + ([] if scored else ["mean"])
+    wrong = [f"accuracy/{name}" for name in shares if not _share(metrics.get(f"accuracy/{name}"))]
+    wrong += [name for name in ("accuracy/mean", *(f"accuracy/{t}" for t in scored)) if name not in metrics]
     wrong += [name for name, value in metrics.items() if isinstance(value, float) and not math.isfinite(value)]
     return f"no number, or none between 0 and 1: {', '.join(dict.fromkeys(wrong))}" if wrong else None
 

@@ -30,7 +30,7 @@ def test_every_cell_is_what_evaluation_says(pool, adapters) -> None:
     for i, model in enumerate(found.models):
         predictions = evaluate(pool.build(pool.state_dict(model)), adapters)
         for j, task in enumerate(found.tasks):
-            assert found.accuracy[i, j] == predictions[task].accuracy
+            assert found.accuracy[i, j] == predictions[task].value
             assert found.loss[i, j] == pytest.approx(predictions[task].loss.mean())
 
 

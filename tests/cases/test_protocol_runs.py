@@ -15,7 +15,7 @@ from fusion_bench.datasets import corruption
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.metrics.packing import pack, unpack
 from fusion_bench.regression import Settings, from_result, judge
-from fusion_bench.regression.baseline import correct_of, sources_of
+from fusion_bench.regression.baseline import outcome_of, sources_of
 from tests.helpers.four_tasks import TASKS, write_four_tasks, write_protocol_configs
 
 POOLS: dict[str, dict] = {
@@ -126,7 +126,7 @@ def test_every_trial_can_be_held_against_a_baseline(session: Session, pool: str)
     others = [trial for trial in result["trials"] if "outcomes" in trial]
     assert list(baseline.trials) == [trial["name"] for trial in others] == [t["name"] for t in result["trials"][1:]]
     for trial in others:
-        found = {task: correct_of(o, "here").mean() for task, o in baseline.outcomes_of(trial["name"]).items()}
+        found = {task: outcome_of(o, "here").mean() for task, o in baseline.outcomes_of(trial["name"]).items()}
         assert found == pytest.approx(trial["accuracy"])
     has_own_data = [trial for trial in baseline.trials.values() if "data" in trial]
     assert len(has_own_data) == (pool == "corrupted")  # the clean pictures are not those of the main trial

@@ -52,7 +52,7 @@ def run(session: Session, case: Case) -> tuple[Any, Finished]:
     _, experts = session.references(case)
     algorithm, search = trials.search() if prepared.grid else (prepared.algorithm, None)
     predictions = evaluate(algorithm.run(bound.modelpool), bound.adapters, cache=bound.cache)
-    return prepared, trials.finish(predictions, search, {task: p.accuracy for task, p in experts.items()})
+    return prepared, trials.finish(predictions, search, {task: p.value for task, p in experts.items()})
 
 
 @pytest.mark.parametrize("pool", EVERY)
@@ -77,7 +77,7 @@ def test_every_trial_is_what_it_is_alone(session: Session, pool: str, algorithm:
         assert outcome.values == chosen
         model = load_algorithm(algorithm, **chosen).run(models)
         alone = evaluate(model, bound.adapters, split=trial.split, tasks=trial.tasks)
-        assert outcome.accuracy == {task: p.accuracy for task, p in alone.items()}
+        assert outcome.accuracy == {task: p.value for task, p in alone.items()}
         if outcome is not finished.outcomes[0]:
             for task, p in finished.predictions[trial.name].items():
                 assert np.array_equal(p.prediction, alone[task].prediction)
@@ -179,7 +179,7 @@ def test_means_of_a_corrupted_pool_are_over_what_their_names_say(session: Sessio
         return float(np.mean([found[t].correct[picked[t]].mean() for t in TASKS]))
 
     assert finished.metrics == pytest.approx({
-        "accuracy/clean_mean": np.mean([p.accuracy for p in clean.values()]),
+        "accuracy/clean_mean": np.mean([p.value for p in clean.values()]),
         "accuracy/fog_mean": mean(lambda c: c.startswith("fog/")),
         "accuracy/pixelate_mean": mean(lambda c: c.startswith("pixelate/")),
         "accuracy/severity_1_mean": mean(lambda c: c.endswith("/1")),

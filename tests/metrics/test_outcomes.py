@@ -32,12 +32,12 @@ from fusion_bench.metrics.outcomes import (
 )
 def test_bad_outcomes(outcomes: dict[str, Any], message: str) -> None:
     with pytest.raises(FusionBenchError, match=message):
-        task_arrays(outcomes)
+        task_arrays(outcomes, binary=True)
 
 
 def test_the_run_is_named() -> None:
     with pytest.raises(FusionBenchError, match="task a of ties"):
-        task_arrays({"a": [3, 1]}, run="ties")
+        task_arrays({"a": [3, 1]}, binary=True, run="ties")
 
 
 def test_any_number_where_outcomes_are_scaled() -> None:

@@ -152,7 +152,7 @@ def test_bad_runs_are_named() -> None:
     with pytest.raises(FusionBenchError, match="2 examples of a and 3 of b"):
         rank_runs({"a": {"t": [1, 0]}, "b": {"t": [1, 0, 1]}})
     with pytest.raises(FusionBenchError, match="task t of b"):
-        rank_runs({"a": {"t": [1, 0]}, "b": {"t": [1, 7]}})
+        rank_runs({"a": {"t": [1, 0]}, "b": {"t": [1, float("nan")]}})
 
 
 def test_sixty_runs_in_a_second() -> None:

@@ -149,6 +149,6 @@ def test_one_seed_says_nothing_of_seeds() -> None:
     with pytest.raises(FusionBenchError, match="not in a list"):
         seeded_difference(run, [run])
     with pytest.raises(FusionBenchError, match="seed 2 of the method"):
-        seeded_mean([run, {"t": [1, 0, 3]}])
+        seeded_mean([run, {"t": [1, 0, float("inf")]}])
     with pytest.raises(FusionBenchError, match="seed 2 of the first method"):
         seeded_difference([run, {"t": [1, 0]}], run)

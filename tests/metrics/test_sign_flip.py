@@ -174,8 +174,19 @@ def test_the_level_is_held_with_clusters_and_not_without() -> None:
     assert np.mean(np.array(naive) <= 0.05) > 0.08
 
 
+def test_scores_have_the_normal_law_of_the_coins() -> None:
+    rng = np.random.default_rng(7)
+    values = {"t": rng.normal(0.05, 1, size=400), "u": rng.normal(0, 2, size=300)}
+    coins = {task: rng.choice((-1.0, 1.0), size=(40_000, len(own))) for task, own in values.items()}
+    drawn = sum(coins[task] @ own / len(own) for task, own in values.items())
+    observed = sum(own.mean() for own in values.values())
+    for alternative, share in (("greater", (drawn >= observed)), ("two-sided", np.abs(drawn) >= abs(observed))):
+        assert sign_flip_test(values, alternative=alternative) == pytest.approx(share.mean(), abs=0.01)
+    labels = np.repeat(np.arange(100), 4)
+    together = sign_flip_test({"t": np.repeat(values["t"][:100], 4)}, clusters={"t": labels})
+    assert together == pytest.approx(sign_flip_test({"t": values["t"][:100]}), rel=1e-9)  # four alike are one
+
+
 def test_bad_input() -> None:
-    with pytest.raises(FusionBenchError, match="not -1, 0 or 1"):
-        sign_flip_test({"t": [0.5, 1, 0]})
     with pytest.raises(FusionBenchError, match="alternative"):
         sign_flip_test({"t": [1, 0]}, alternative="both")

@@ -37,7 +37,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert read(path) == baseline
     assert path == tmp_path / "p" / "t" / "ties.json"
     assert [p.name for p in path.parent.iterdir()] == ["ties.json"]
-    assert baseline.accuracy["mean"] == pytest.approx(np.mean([baseline.correct(t).mean() for t in baseline.tasks]))
+    assert baseline.accuracy["mean"] == pytest.approx(np.mean([baseline.outcome(t).mean() for t in baseline.tasks]))
 
 
 def test_a_person_can_read_it(tmp_path: Path) -> None:

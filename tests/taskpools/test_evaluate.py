@@ -84,7 +84,7 @@ def test_what_is_generated_counts_and_logits_say_how_sure() -> None:
     plain = evaluate(model, {"toy": Toy()})["toy"]
     assert np.array_equal(found.loss, plain.loss)
     assert np.array_equal(found.confidence, plain.confidence)
-    assert found.accuracy == pytest.approx(float((expected == adapter._labels).float().mean()))
+    assert found.value == pytest.approx(float((expected == adapter._labels).float().mean()))
     assert found.prediction.dtype == np.int64
 
 

@@ -93,9 +93,9 @@ def test_a_record_knows_what_it_measured(filled: Filled) -> None:
     assert (record.case_id, record.label, record.session, record.commit) == ("ties-p-t", "ties", "s2", "beef01")
     assert record.tasks == ("a", "b")
     assert record.data == {"a": "d", "b": "d"}
-    assert record.correct()["a"].mean() == 0.8
+    assert record.outcomes()["a"].mean() == 0.8
     predictions = record.predictions()
-    assert predictions["a"].accuracy == 0.8
+    assert predictions["a"].value == 0.8
     assert predictions["a"].cluster is not None
     assert predictions["b"].cluster is None
 
@@ -106,7 +106,7 @@ def test_predictions_that_are_gone_or_damaged_are_named(store: Store, tmp_path: 
     (record,) = read_records(store.location)[0]
     with pytest.raises(FusionBenchError, match=run_id):
         record.predictions()
-    assert record.correct()["a"].mean() == 0.75  # the report says so, too
+    assert record.outcomes()["a"].mean() == 0.75  # the report says so, too
 
 
 def test_the_newest_of_each_case(filled: Filled) -> None:

@@ -37,6 +37,8 @@ def examples_of(
     found: dict[str, Any] = {}
     notes: list[str] = []
     for task in group.tasks:
+        if any(outcomes.correct[run.run_id][task].dtype != np.bool_ for run in methods):
+            continue  # no example is simply right or wrong
         correct = np.stack([outcomes.correct[run.run_id][task] for run in methods])
         differ = int((correct.any(axis=0) & ~correct.all(axis=0)).sum())
         each = 2 * _BASE64 * len(runs) + 12  # bytes of an example without its picture
@@ -60,7 +62,7 @@ def examples_of(
             "differ": differ,
             "said": {run.run_id: _uint16(outcomes.predictions[run.run_id][task].prediction[order]) for run in runs},
         }
-    return found, list(dict.fromkeys(notes))
+    return found or None, list(dict.fromkeys(notes))
 
 
 def _shots(adapter: Adapter, index: np.ndarray, room: float, each: float) -> list[str]:

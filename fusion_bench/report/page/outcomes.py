@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.metrics.predictions import Predictions
@@ -25,7 +26,7 @@ class Outcomes:
 
     Attributes:
         sizes: examples by task.
-        correct: by run id and task, bool ``(n,)``.
+        correct: by run id and task, bool ``(n,)``; float64 ``(n,)`` scores of a task that has no right and wrong.
         predictions: by run id and task, for some of the runs.
         clusters: by task, which source each example comes from; tasks whose examples stand alone are left out.
     """
@@ -86,7 +87,7 @@ def read_outcomes(group: Group, wanted: Sequence[Run], *, progress: Progress = s
     for number, run in enumerate(group.runs):
         progress("outcomes", number, len(group.runs))
         try:
-            correct = {task: np.asarray(values, dtype=bool) for task, values in run.correct().items()}
+            correct = {task: _array(values) for task, values in run.outcomes().items()}
         except (FusionBenchError, KeyError, TypeError, ValueError) as error:  # what others wrote may lack anything
             notes.append(f"{_about(run, error)}; shown without comparisons")
             continue
@@ -116,7 +117,7 @@ def _fitting(run: Run, found: Outcomes) -> Mapping[str, Predictions]:
     predictions = run.predictions()
     known = next(iter(found.predictions.values()), predictions)
     for task, own in predictions.items():
-        if not np.array_equal(own.correct, found.correct[run.run_id][task]):
+        if not np.allclose(own.outcome, found.correct[run.run_id][task], rtol=1e-5, atol=1e-6):  # reports have float32
             raise FusionBenchError(f"predictions.parquet and report.json disagree on {task}")
         if not (np.array_equal(own.label, known[task].label) and np.array_equal(own.index, known[task].index)):
             raise FusionBenchError(f"the examples of {task} are in another order than those of other runs")
@@ -141,8 +142,13 @@ def _clusters(found: Outcomes) -> dict[str, np.ndarray]:
     return clusters
 
 
+def _array(values: ArrayLike) -> np.ndarray:
+    array = np.asarray(values)
+    return array if array.dtype.kind == "f" else array.astype(bool)
+
+
 def _digest(correct: Mapping[str, np.ndarray]) -> str:
     hashed = hashlib.sha256()
     for task in sorted(correct):
-        hashed.update(task.encode() + b"\0" + np.packbits(correct[task]).tobytes())
+        hashed.update(task.encode() + b"\0" + correct[task].tobytes())
     return hashed.hexdigest()

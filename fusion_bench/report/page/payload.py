@@ -123,7 +123,10 @@ def _board(group: Group, outcomes: Outcomes, key: str, split: str | None) -> dic
     }
 
 
-_UNCOMPARED = "Fewer than two of these runs say which examples they had right, so that none can be compared."
+_UNCOMPARED = (
+    "Fewer than two of these runs say which examples they had right, so that none can be compared here; "
+    "where a task is scored otherwise, fusion_bench compare does it."
+)
 
 
 def _summary(group: Group, outcomes: Outcomes, rows: Sequence[Mapping[str, Any]]) -> str:
@@ -146,7 +149,8 @@ def _summary(group: Group, outcomes: Outcomes, rows: Sequence[Mapping[str, Any]]
                 f" and {len(rivals) - 3} more" if len(rivals) > 3 else ""
             )
         text += "."
-    return text
+    metrics = {task: name for run in group.runs for task, name in run.result.get("scored_by", {}).items()}
+    return text + "".join(f" {task} is shown as 100 × {metric}." for task, metric in metrics.items())
 
 
 def _count(number: int, noun: str) -> str:

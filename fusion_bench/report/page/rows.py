@@ -89,7 +89,7 @@ def _shown(group: Group, row: Row, run: Run | None, outcomes: Outcomes) -> dict[
         "normalized": row.normalized,
         "accuracy": [row.accuracy.get(task) for task in group.tasks],
         "intervals": [list(per_task[task]) if task in per_task else None for task in group.tasks],
-        "bits": None if correct is None else [_bits(correct[task]) for task in group.tasks],
+        "bits": _bits_of(correct, group.tasks),
         **_about(row, run),
     }
 
@@ -143,6 +143,13 @@ def versions_of(run: Run) -> dict[str, str]:
     except json.JSONDecodeError:
         return {}
     return {str(name): str(version) for name, version in found.items()} if isinstance(found, dict) else {}
+
+
+def _bits_of(correct: Mapping[str, np.ndarray] | None, tasks: Sequence[str]) -> list[str] | None:
+    """None also where a task has scores: the page itself compares by right and wrong only."""
+    if correct is None or any(correct[task].dtype != np.bool_ for task in tasks):
+        return None
+    return [_bits(correct[task]) for task in tasks]
 
 
 def _bits(correct: np.ndarray) -> str:

@@ -36,7 +36,7 @@ class Run(Protocol):
     @property
     def is_reference(self) -> bool: ...
 
-    def correct(self) -> Mapping[str, np.ndarray]:
+    def outcomes(self) -> Mapping[str, np.ndarray]:
         """Which examples were right, bool ``(n,)`` by task; a `FusionBenchError` where that is lost."""
 
     def predictions(self) -> Mapping[str, Predictions]:

@@ -3,6 +3,7 @@
 from fusion_bench.taskpools.text.classification import ClassificationTask
 from fusion_bench.taskpools.text.config import TextTaskConfig
 from fusion_bench.taskpools.text.generation import By, GenerationTask
+from fusion_bench.taskpools.text.numbers import NumberTask
 from fusion_bench.taskpools.text.pool import TextTaskPool
 
-__all__ = ["By", "ClassificationTask", "GenerationTask", "TextTaskConfig", "TextTaskPool"]
+__all__ = ["By", "ClassificationTask", "GenerationTask", "NumberTask", "TextTaskConfig", "TextTaskPool"]

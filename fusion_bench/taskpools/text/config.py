@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -21,8 +22,8 @@ class TextTaskConfig(BaseModel):
         splits: what the data calls our splits, where it does otherwise: ``{test: validation}``.
         held_out: shares of the training split that are our splits (see ``datasets.splits``).
         test_size: how many test examples the card was written for.
-        metric: what the task is scored by. ``spearman`` (a rank correlation of numbers) is written down for cards, and
-            no task pool has it.
+        metric: what the task is scored by: right classes, or ``spearman``, the rank correlation of a number that is
+            written with the label.
 
     Example:
         >>> TextTaskConfig(data="a/b", columns=("text",), classes=("no", "yes"), template="Is it so? {text}",
@@ -63,3 +64,7 @@ class TextTaskConfig(BaseModel):
     def prompt(self, texts: dict[str, str]) -> str:
         """The input of one example, from its texts by column."""
         return (self.template or "").format_map(texts)
+
+    def prompts(self, texts: Mapping[str, list[str]]) -> list[str]:
+        """The inputs of several examples, from their texts by column."""
+        return [self.prompt(dict(zip(texts, row, strict=True))) for row in zip(*texts.values(), strict=True)]

@@ -85,6 +85,11 @@ class TextExamples(TaskAdapter):
             self._hashes[split] = hashlib.sha256(text.encode()).hexdigest()
         return self._hashes[split]
 
+    @property
+    def _label_column(self) -> str | None:
+        """Of the classes; None where the task has none."""
+        return self.config.label_column
+
     def _stored(self, split: str) -> tuple[str, Mapping[str, float] | None]:
         return stored_split(split, self.config.splits, self.config.held_out)
 
@@ -106,7 +111,7 @@ class TextExamples(TaskAdapter):
                 subset=self.config.subset,
                 revision=self.config.revision,
                 column=self.config.columns[0],
-                label_column=self.config.label_column,
+                label_column=self._label_column or (),
                 held_out=held,
             )
             self._check(split, opened)

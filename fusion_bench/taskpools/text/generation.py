@@ -71,8 +71,7 @@ class GenerationTask(TextExamples):
         return self._ids
 
     def encoded(self, texts: Mapping[str, list[str]]) -> Mapping[str, Tensor]:
-        rows = zip(*texts.values(), strict=True)
-        return self._pool.tokens([self.config.prompt(dict(zip(texts, row, strict=True))) for row in rows])
+        return self._pool.tokens(self.config.prompts(texts))
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """Log-likelihood of each class' answer, ``(b, classes)``: see ``log_likelihoods``."""
@@ -96,14 +95,21 @@ class GenerationTask(TextExamples):
         index = {answer.strip(): label for label, answer in enumerate(self._answers)}
 
         def write(tokens: Mapping[str, Tensor]) -> Tensor:
-            with torch.no_grad():
-                written = model.generate(  # type: ignore[operator]
-                    **tokens, max_new_tokens=self._most, do_sample=False, num_beams=1
-                )
-            said = [index.get(text.strip(), NO_ANSWER) for text in self._pool.words(written)]
+            said = [index.get(text.strip(), NO_ANSWER) for text in written(model, tokens, self._pool, self._most)]
             return torch.tensor(said, dtype=torch.int64, device=tokens["input_ids"].device)
 
         return by_length(batch, write)
+
+
+def written(model: nn.Module, tokens: Mapping[str, Tensor], pool: Seq2SeqPool, most: int) -> list[str]:
+    """What a model writes for each of some inputs, greedily.
+
+    Args:
+        most: tokens that it may write.
+    """
+    with torch.no_grad():
+        ids = model.generate(**tokens, max_new_tokens=most, do_sample=False, num_beams=1)  # type: ignore[operator]
+    return pool.words(ids)
 
 
 def log_likelihoods(model: nn.Module, tokens: Mapping[str, Tensor], answers: Sequence[Sequence[int]]) -> Tensor:

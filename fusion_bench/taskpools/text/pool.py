@@ -58,10 +58,10 @@ class TextTaskPool(TaskPool):
         options = _Options(name=name, tasks=dict(named), batch_size=batch_size)
         self.name, self._configs, self._batch = options.name, options.tasks, options.batch_size
         for task, config in self._configs.items():
-            if config.metric != "accuracy":
+            if config.metric not in self._metrics():
                 raise FusionBenchError(
-                    f"{where}: {task!r} is scored by {config.metric}, and only accuracy can be compared here",
-                    hint=f"leave {task!r} out of tasks",
+                    f"{where}: {task!r} is scored by {config.metric}, which needs a model that writes numbers",
+                    hint=f"type: text_generation with by: generation, or leave {task!r} out of tasks",
                 )
         self.tasks = tuple(self._configs)
         self._files: dict[Data, dict[str, str] | None] = {}
@@ -74,6 +74,10 @@ class TextTaskPool(TaskPool):
         configs = {task: config.model_dump(mode="json") for task, config in self._configs.items()}
         text = json.dumps([configs, self._how(), *content_of(self._configs, self._files)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def _metrics(self) -> tuple[str, ...]:
+        """What tasks of it may be scored by."""
+        return ("accuracy",)
 
     def _how(self) -> dict[str, Any]:
         """What else decides what is predicted."""

@@ -96,7 +96,7 @@ class MadeRun:
     def is_reference(self) -> bool:
         return bool(self.result["kind"] == "reference")
 
-    def correct(self) -> dict[str, np.ndarray]:
+    def outcomes(self) -> dict[str, np.ndarray]:
         return {task: found.correct for task, found in self.said.items()}
 
     def predictions(self) -> dict[str, Predictions]:
@@ -121,7 +121,7 @@ def made_run(
     """A finished run; one commit and one session a night. All seeds of a label are one method."""
     changed = [o.removeprefix("algorithm.") for o in overrides] + ([] if seed is None else [f"seed={seed}"])
     label = algorithm + (f"[{','.join(changed)}]" if changed else "")
-    accuracy = {task: found.accuracy for task, found in said.items()}
+    accuracy = {task: found.value for task, found in said.items()}
     metrics = {f"accuracy/{task}": value for task, value in accuracy.items()}
     metrics |= {f"normalized/{task}": value / 0.95 for task, value in accuracy.items()}
     for name in ("accuracy", "normalized"):

@@ -46,7 +46,7 @@ def test_all_pairs_agree_with_the_comparison_of_two_runs(tab, compared):
     checked = {"exact": 0, "bound": 0}
     for a, b in itertools.permutations(range(len(board["rows"])), 2):
         found = tab.evaluate("([a, b]) => window.fusionBench.compare(0, a, b)", [a, b])
-        first, second = (runs[board["rows"][at]["name"]].correct() for at in (a, b))
+        first, second = (runs[board["rows"][at]["name"]].outcomes() for at in (a, b))
         expected = compare_runs(first, second, clusters=clusters).lines
         assert [line["name"] for line in found] == [line.name for line in expected] == [*TASKS, "mean"]
         for mine, theirs in zip(found, expected, strict=True):
@@ -82,7 +82,7 @@ def test_methods_with_seeds_agree_with_their_comparison(seeded, browser, tmp_pat
     clusters = {"letters": seeded[0].said["letters"].cluster}
     sides = {}
     for run in seeded:
-        sides.setdefault(run.result["case"]["algorithm"], []).append(run.correct())
+        sides.setdefault(run.result["case"]["algorithm"], []).append(run.outcomes())
     assert {row["name"]: len(row["members"]) for row in board["rows"]} == {
         name: len(runs) if len(runs) > 1 else 0 for name, runs in sides.items()
     }
@@ -103,7 +103,7 @@ def test_methods_with_seeds_agree_with_their_comparison(seeded, browser, tmp_pat
     assert checked > 80
     first, second = board["rows"][1]["members"][:2] if board["rows"][1]["members"] else board["rows"][2]["members"][:2]
     pair = tab.evaluate("([a, b]) => window.fusionBench.compare(0, a, b)", [first["at"], second["at"]])
-    runs = {run.label: run.correct() for run in seeded}
+    runs = {run.label: run.outcomes() for run in seeded}
     (*_, mean) = compare_runs(runs[first["name"]], runs[second["name"]], clusters=clusters).lines
     assert (pair[-1]["low"], pair[-1]["high"]) == (pytest.approx(mean.low), pytest.approx(mean.high))
     tab.close()

@@ -80,7 +80,7 @@ def test_two_ticks_compare_and_a_third_replaces_the_first(opened, page_path, run
     rows = tab.locator("#b0-compare table.differences tbody tr")
     assert [row.split("\n")[0].split("\t")[0] for row in rows.all_inner_texts()] == [*TASKS, "mean"]
     newest = {run.label: run for run in runs}
-    slerp, iso = (newest[name].correct()["mnist"] for name in ("slerp", "iso_c"))
+    slerp, iso = (newest[name].outcomes()["mnist"] for name in ("slerp", "iso_c"))
     cells = rows.first.locator("td").all_inner_texts()
     assert [int(cells[-3]), int(cells[-2])] == [int((slerp & ~iso).sum()), int((iso & ~slerp).sum())]
     assert cells[0] == f"{100 * slerp.mean():.1f}"

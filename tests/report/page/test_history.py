@@ -32,7 +32,7 @@ def test_the_interval_is_that_of_metrics_at_a_level_for_all_comparisons(runs):
     by_id = {run.run_id: run for run in runs}
     now, then = (by_id[change[side]["run"]] for side in ("until", "since"))
     clusters = {"letters": now.said["letters"].cluster}
-    expected = paired_difference_interval(now.correct(), then.correct(), level=1 - 0.05 / 36, clusters=clusters)
+    expected = paired_difference_interval(now.outcomes(), then.outcomes(), level=1 - 0.05 / 36, clusters=clusters)
     assert (change["difference"], *change["interval"]) == expected
 
 

@@ -21,19 +21,19 @@ def test_intervals_are_those_of_metrics_and_count_by_source(world):
     run, twin = (made_run("a", world.predictions(0.6), night=night) for night in (0, 1))
     found, notes = _outcomes([run, twin])
     clusters = {"letters": run.said["letters"].cluster}
-    assert found.interval(run.run_id) == mean_accuracy_interval(run.correct(), clusters=clusters)
-    assert found.interval(run.run_id) != mean_accuracy_interval(run.correct())
+    assert found.interval(run.run_id) == mean_accuracy_interval(run.outcomes(), clusters=clusters)
+    assert found.interval(run.run_id) != mean_accuracy_interval(run.outcomes())
     assert found.same(run.run_id, twin.run_id)
     assert not notes
 
 
 class _Lost(MadeRun):
-    def correct(self):
+    def outcomes(self):
         raise FusionBenchError("the file is gone")
 
 
 class _Broken(MadeRun):
-    def correct(self):
+    def outcomes(self):
         raise KeyError("n")
 
 
@@ -67,7 +67,7 @@ def test_runs_with_another_number_of_examples_are_not_compared():
 def test_predictions_that_contradict_the_report_are_not_shown(world):
     run, liar = made_run("a", world.predictions(0.5)), made_run("b", world.predictions(0.6))
     liar.said = world.predictions(0.2)
-    liar.correct = lambda: {task: p.correct for task, p in world.predictions(0.6).items()}  # type: ignore[method-assign]
+    liar.outcomes = lambda: {task: p.correct for task, p in world.predictions(0.6).items()}  # type: ignore[method-assign]
     found, notes = _outcomes([run, liar])
     assert set(found.predictions) == {run.run_id}
     assert any("disagree" in note for note in notes)

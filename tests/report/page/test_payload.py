@@ -32,7 +32,7 @@ def test_rows_hold_the_numbers_of_metrics(board, runs):
     assert {row["name"] for row in board["rows"]} == set(newest)
     clusters = {"letters": newest["ties"].said["letters"].cluster}
     for row in board["rows"]:
-        correct = newest[row["name"]].correct()
+        correct = newest[row["name"]].outcomes()
         assert row["mean"] == pytest.approx(np.mean([values.mean() for values in correct.values()]))
         assert tuple(row["interval"]) == mean_accuracy_interval(correct, clusters=clusters)
         expected = accuracy_intervals(correct, clusters=clusters)
@@ -42,7 +42,7 @@ def test_rows_hold_the_numbers_of_metrics(board, runs):
 def test_letters_and_ranks_are_those_of_the_ranking_of_the_methods(board, runs):
     methods = {name: run for name, run in _newest(runs).items() if not run.is_reference}
     ranking = rank_runs(
-        {name: run.correct() for name, run in methods.items()},
+        {name: run.outcomes() for name, run in methods.items()},
         clusters={"letters": methods["ties"].said["letters"].cluster},
     )
     for row in board["rows"]:
@@ -58,7 +58,7 @@ def test_packed_outcomes_come_back_whole(board, runs):
     for row in board["rows"]:
         for bits, size, task in zip(row["bits"], board["sizes"], TASKS, strict=True):
             unpacked = np.unpackbits(np.frombuffer(base64.b64decode(bits), np.uint8), count=size).astype(bool)
-            np.testing.assert_array_equal(unpacked, newest[row["name"]].correct()[task])
+            np.testing.assert_array_equal(unpacked, newest[row["name"]].outcomes()[task])
 
 
 def test_the_summary_says_how_many_and_who_is_best(board):
@@ -122,7 +122,7 @@ def test_seeds_of_a_method_are_one_row_and_its_runs_stay(world):
     (board,) = build_payload(runs).content["boards"]
     clusters = {"letters": runs[0].said["letters"].cluster}
     _, dare = board["rows"]
-    expected = seeded_mean([run.correct() for run in runs[:3]], clusters=clusters)
+    expected = seeded_mean([run.outcomes() for run in runs[:3]], clusters=clusters)
     assert (dare["name"], dare["rank"], dare["bits"], dare["run"]) == ("dare", 2, None, None)
     assert dare["interval"] == [expected.low, expected.high]
     assert dare["costs"]["fusion"] == 2.0
