@@ -31,7 +31,7 @@ _OPTIONS = {
     "threads": "as many as there are cores, if not given",
     "device": "cpu, cuda, …",
     "dtype": "of the result: float32, bfloat16, float16; the base's if not given",
-    "on_mismatch": "error | base (take the base's tensor) | pad (a smaller vocabulary gets the base's rows)",
+    "on_mismatch": "error | base (its tensor) | pad (its rows below a smaller vocabulary) | tokens (rows by token)",
     "on_non_finite": "error | allow",
     "overwrite": "true replaces what is at out",
     "hashes": "digest of the inputs in the card: blake3 (if not given) | sha256 (as hubs show) | false",

@@ -77,7 +77,7 @@ def merge(
         device: where the arithmetic is done, "cuda" for instance.
         dtype: of the result's floating tensors, "bfloat16" for instance; the base's own if None.
         on_mismatch: about tensors that do not fit the base's: ``error``; ``base`` takes the base's; ``pad`` gives a
-            smaller vocabulary the base's rows.
+            smaller vocabulary the base's rows; ``tokens`` puts rows of embeddings where the base has the same token.
         on_non_finite: ``error`` or ``allow``.
         overwrite: replace what is at ``out``.
         hashes: which digest of the inputs' files the model card gives: ``blake3``, ``sha256``, or False for none.

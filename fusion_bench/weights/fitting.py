@@ -14,10 +14,13 @@ from fusion_bench.weights.header import Spec
 from fusion_bench.weights.renamed import Renamed
 from fusion_bench.weights.spans import Span
 from fusion_bench.weights.state_dict import StateDict
+from fusion_bench.weights.tokens import by_token, check_tokens
 
-OnMismatch: TypeAlias = Literal["error", "base", "pad"]
+OnMismatch: TypeAlias = Literal["error", "base", "pad", "tokens"]
 """``error``: refuse. ``base``: a tensor that does not fit is taken from the base, one too many is left out.
-``pad``: an embedding with fewer rows than the base's gets the base's rows below its own; all else is refused."""
+``pad``: an embedding with fewer rows than the base's gets the base's rows below its own; all else is refused.
+``tokens``: rows of embeddings are put where the base has the same token, by the tokenizers beside the weights; tokens
+that only one side has are the base's, or left out; all else is refused."""
 
 _SHOWN = 3  # problems spelled out in one message; the rest are counted
 _HINT = "fuse checkpoints of one architecture only, fine-tuned from the same base"
@@ -27,15 +30,18 @@ def fit(expert: Checkpoint, base: Checkpoint, *, on_mismatch: OnMismatch = "erro
     """The expert with the tensors of the base, and what had to be done for that, in words.
 
     Raises:
-        FusionBenchError: a tensor that is missing, too many, of another shape or sort of number, unless the policy
-            covers it; the message names the tensors, both shapes and the nearest name.
+        FusionBenchError: a tensor that is missing, too many, of another shape or sort of number, or a vocabulary whose
+            ids are of other tokens, unless the policy covers it; the message names the tensors, both shapes and the
+            nearest name.
     """
     if on_mismatch not in get_args(OnMismatch):
         raise unknown_name("on_mismatch", on_mismatch, get_args(OnMismatch))
     if expert.specs is base.specs:
         return expert, []
-    expert = _tied_alike(expert, base)
-    problems, misfits, substituted, padded, notes = [], [], set(), {}, []
+    expert, notes = _tied_alike(expert, base), []
+    if on_mismatch == "tokens":
+        expert, notes = by_token(expert, base)
+    problems, misfits, substituted, padded = [], [], set(), {}
     for name, problem in _misfits(expert.specs, base.specs, base.label):
         found, spec = expert.specs.get(name), base.specs.get(name)
         if on_mismatch == "base":
@@ -50,7 +56,10 @@ def fit(expert: Checkpoint, base: Checkpoint, *, on_mismatch: OnMismatch = "erro
             misfits.append((found, spec))
     if problems:
         raise _refusal(expert.label, base.label, problems, _advice(misfits))
-    return (Substituted(expert, base, substituted, padded), notes) if notes else (expert, [])
+    if on_mismatch != "tokens":
+        check_tokens(expert, base)
+    changed = on_mismatch in ("base", "pad") and notes
+    return (Substituted(expert, base, substituted, padded) if changed else expert), notes
 
 
 def check_compatible(
@@ -191,12 +200,15 @@ def _advice(misfits: Sequence[tuple[Spec | None, Spec | None]]) -> str:
         return _HINT
     larger = [(own, theirs) for own, theirs in rows if own > theirs]
     if not larger:
-        return "the vocabularies differ: on_mismatch='pad' gives the smaller one the base's rows"
+        return (
+            "the vocabularies differ: on_mismatch='pad' gives the smaller one the base's rows, 'tokens' goes by the "
+            "tokens of both"
+        )
     own, theirs = larger[0]
     return (
-        f"its vocabulary is larger, which on_mismatch='pad' does not cover. Either cut it to the base's {theirs:,} "
-        f"rows, in transformers with resize_token_embeddings({theirs}), which loses the {own - theirs:,} at its end; "
-        "or on_mismatch='base' takes these tensors from the base, with nothing of this expert's"
+        f"its vocabulary is larger by {own - theirs:,} rows, which on_mismatch='pad' does not cover: on_mismatch="
+        "'tokens' keeps the rows of the base's tokens, by the tokenizers beside the weights; on_mismatch='base' takes "
+        "these tensors from the base, with nothing of this expert's"
     )
 
 

@@ -86,7 +86,7 @@ def test_of_a_larger_vocabulary_it_is_said_what_can_be_done(policy):
     larger = {"embed": torch.randn(9, 2), "head": torch.randn(9, 2)}
     found = refusal(policy, **larger)
     assert "'embed' has shape (9, 2), b has (6, 2)" in found.message
-    for part in ("resize_token_embeddings(6)", "loses the 3 at its end", "'pad' does not cover", "on_mismatch='base'"):
+    for part in ("larger by 3 rows", "'tokens' keeps the rows", "'pad' does not cover", "on_mismatch='base'"):
         assert part in found.hint
     base, expert = StateCheckpoint(TABLES, label="b"), StateCheckpoint({**TABLES, **larger}, label="e")
     fitted, notes = fit(expert, base, on_mismatch="base")

@@ -1,0 +1,241 @@
+"""Which token each row of an embedding is of, and an expert's rows in the order of its base's tokens."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.weights.checkpoint import Checkpoint, Factors
+from fusion_bench.weights.spans import Span
+
+Vocabulary = Mapping[str, int]
+"""Tokens to ids, which are rows."""
+
+_SHOWN = 3
+_FILES = ("tokenizer.json", "vocab.json", "vocab.txt")
+_TO_DO = "on_mismatch='tokens' puts its rows where the base has the same tokens"
+
+
+def read_vocabulary(folder: Path) -> Vocabulary | None:
+    """The tokens of the tokenizer in a folder, added ones among them; None where there is none that is read here.
+
+    Read are ``tokenizer.json``, ``vocab.json`` and ``vocab.txt``; sentencepiece's own files are not.
+
+    Raises:
+        FusionBenchError: a file that is damaged.
+    """
+    path = next((folder / name for name in _FILES if (folder / name).is_file()), None)
+    if path is None:
+        return None
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".txt":
+            return {token: row for row, token in enumerate(text.splitlines())}
+        content = json.loads(text)
+        if path.name == "vocab.json":
+            more = folder / "added_tokens.json"
+            return {**content, **(json.loads(more.read_text(encoding="utf-8")) if more.is_file() else {})}
+        model = content["model"]["vocab"]
+        pieces = model if isinstance(model, dict) else {token: row for row, (token, *_) in enumerate(model)}
+        return {**pieces, **{added["content"]: added["id"] for added in content.get("added_tokens", ())}}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FusionBenchError(f"{path} is no tokenizer that can be read: {error!r}", hint="fetch it again") from error
+
+
+def moved(expert: Vocabulary, base: Vocabulary) -> list[str]:
+    """Tokens that both have, at other ids.
+
+    Example:
+        >>> moved({"a": 0, "b": 2, "c": 1}, {"a": 0, "b": 1})
+        ['b']
+    """
+    return [token for token, row in expert.items() if base.get(token, row) != row]
+
+
+def check_tokens(expert: Checkpoint, base: Checkpoint) -> None:
+    """Check that no row of the expert is another token's than the base's; where a tokenizer is not known, nothing is.
+
+    Raises:
+        FusionBenchError: some are, with tokens and ids.
+    """
+    files = [_file(checkpoint) for checkpoint in (expert, base)]
+    if None in files or files[0] == files[1] or _same(*files):  # type: ignore[arg-type]
+        return
+    own, theirs = vocabulary_of(expert), vocabulary_of(base)
+    if own is None or theirs is None:
+        return
+    wrong = moved(own, theirs)
+    if wrong:
+        shown = ", ".join(f"{token!r} is {own[token]:,} and was {theirs[token]:,}" for token in wrong[:_SHOWN])
+        more = f" (and {len(wrong) - _SHOWN:,} more)" if len(wrong) > _SHOWN else ""
+        raise FusionBenchError(
+            f"{expert.label} has other ids for tokens of {base.label}: {shown}{more}: rows of their embeddings are of "
+            "different tokens",
+            hint=_TO_DO,
+        )
+
+
+def by_token(expert: Checkpoint, base: Checkpoint) -> tuple[Checkpoint, list[str]]:
+    """The expert with rows for the base's tokens: its own where it has the token, the base's where not.
+
+    Tokens that only the expert has are left out. What has a row a token are the tensors with as many rows as
+    ``vocab_size`` in each ``config.json`` says.
+
+    Raises:
+        FusionBenchError: a tokenizer or a configuration that is not there.
+    """
+    own, theirs = _known(expert), _known(base)
+    rows_of = {checkpoint.label: _vocab_size(checkpoint) for checkpoint in (expert, base)}
+    count, many = rows_of[base.label], rows_of[expert.label]
+    rows = [-1] * count
+    for token, row in theirs.items():
+        found = own.get(token, -1)
+        if row < count and found < many:
+            rows[row] = found
+    names = [
+        name
+        for name, spec in base.specs.items()
+        if (mine := expert.specs.get(name)) is not None
+        and 0 < len(spec.shape) == len(mine.shape) <= 2
+        and (spec.shape[0], mine.shape[0], spec.shape[1:]) == (count, many, mine.shape[1:])
+        and spec.dtype.is_floating_point
+        and mine.dtype.is_floating_point
+    ]
+    if not names:
+        raise FusionBenchError(
+            f"{expert.label} and {base.label} have no tensors of {many:,} and {count:,} rows, their vocabularies",
+            hint="config.json and the weights are not of one model",
+        )
+    if rows == list(range(count)) == list(range(many)):
+        return expert, []
+    kept, lost = sum(row >= 0 for row in rows), len(set(own) - set(theirs))
+    note = f"{expert.label}: {kept:,} of {count:,} rows by token, the others the base's; {lost:,} tokens left out"
+    return ByToken(expert, base, names, rows), [note]
+
+
+class ByToken(Checkpoint):
+    """An expert some of whose tensors have other rows of its own, and rows of the base where it has none.
+
+    Args:
+        names: of those tensors.
+        rows: for each of the base's rows the expert's, -1 where it has none.
+    """
+
+    def __init__(self, expert: Checkpoint, base: Checkpoint, names: Iterable[str], rows: Sequence[int]) -> None:
+        self.label, self.notes, self._expert, self._base = expert.label, expert.notes, expert, base
+        self._names, self._stretches = frozenset(names), stretches(rows)
+        self._starts = [stretch.start for stretch in self._stretches]
+        self.specs = {
+            name: spec._replace(shape=base.specs[name].shape) if name in self._names else spec
+            for name, spec in expert.specs.items()
+        }
+
+    def gather(self, spans: Sequence[Span]) -> Tensor:
+        if not any(span.name in self._names for span in spans):
+            return self._expert.gather(spans)
+        parts = [part for span in spans for part in self._parts(span)]
+        return torch.cat([part.to(self.specs[spans[0].name].dtype) for part in parts])
+
+    def _parts(self, span: Span) -> Iterator[Tensor]:
+        name, start, stop = span
+        if name not in self._names:
+            yield self._expert.gather([span])
+            return
+        shape = self.specs[name].shape
+        width = shape[1] if len(shape) == 2 else 1
+        at = bisect_right(self._starts, start // max(width, 1)) - 1
+        while start < stop:
+            stretch = self._stretches[at]
+            end = min(stop, stretch.stop * width)
+            source, shift = (self._base, 0) if stretch.row < 0 else (self._expert, stretch.row - stretch.start)
+            yield source.gather([Span(name, start + shift * width, end + shift * width)])
+            start, at = end, at + 1
+
+    def place(self, name: str) -> str:
+        return self._expert.place(name)
+
+    def factors(self, name: str) -> Factors | None:
+        return None if name in self._names else self._expert.factors(name)
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        return self._expert.aliases
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return self._expert.files
+
+    def close(self) -> None:
+        self._expert.close()
+
+
+class Stretch(NamedTuple):
+    """Rows ``start`` to ``stop`` that are another tensor's from ``row`` on, or none of it where that is -1."""
+
+    start: int
+    stop: int
+    row: int
+
+
+def stretches(rows: Sequence[int]) -> list[Stretch]:
+    """Rows that follow one another, joined.
+
+    Example:
+        >>> [tuple(stretch) for stretch in stretches([0, 1, -1, -1, 2])]
+        [(0, 2, 0), (2, 4, -1), (4, 5, 2)]
+    """
+    found: list[Stretch] = []
+    for at, row in enumerate(rows):
+        if found:
+            start, stop, first = found[-1]
+            if row == (first if first < 0 else first + stop - start):
+                found[-1] = Stretch(start, at + 1, first)
+                continue
+        found.append(Stretch(at, at + 1, row))
+    return found
+
+
+def vocabulary_of(checkpoint: Checkpoint) -> Vocabulary | None:
+    """That of the tokenizer beside a checkpoint's weights; None where there is none."""
+    path = _file(checkpoint)
+    return None if path is None else read_vocabulary(path.parent)
+
+
+def _known(checkpoint: Checkpoint) -> Vocabulary:
+    found = vocabulary_of(checkpoint)
+    if found is None:
+        raise FusionBenchError(
+            f"{checkpoint.label} has no tokenizer beside its weights: its rows cannot be told by token",
+            hint=f"put {' or '.join(_FILES)} there, or choose another on_mismatch",
+        )
+    return found
+
+
+def _vocab_size(checkpoint: Checkpoint) -> int:
+    path = checkpoint.files[0].parent / "config.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return int(content.get("vocab_size") or content["text_config"]["vocab_size"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FusionBenchError(
+            f"{checkpoint.label} has no config.json that says its vocab_size: its rows cannot be told by token",
+            hint="put the model's config.json beside its weights",
+        ) from error
+
+
+def _file(checkpoint: Checkpoint) -> Path | None:
+    if not checkpoint.files:
+        return None
+    folder = checkpoint.files[0].parent
+    return next((folder / name for name in _FILES if (folder / name).is_file()), None)
+
+
+def _same(first: Path, second: Path) -> bool:
+    return first.name == second.name and first.read_bytes() == second.read_bytes()
