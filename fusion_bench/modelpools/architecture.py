@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.weights.checkpoint import Checkpoint
 
-_OLD_BUFFERS = re.compile(r"(^|\.)(attn\.(masked_)?bias|crossattention\.(masked_)?bias|position_ids|token_type_ids)$")
+_OLD_BUFFERS = re.compile(
+    r"(^|\.)((attn|crossattention)\.(masked_)?bias|position_ids|token_type_ids|rotary_emb\.inv_freq)$"
+)
 """Masks and tables that old versions saved and new ones compute."""
 _VOCABULARIES = (
     "tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json", "vocab.txt",
@@ -21,7 +25,7 @@ _VOCABULARIES = (
 
 
 def opened(kind: Any, folder: Path, *, label: str) -> Any:
-    """``kind.from_pretrained(folder)``, with what is wrong in one line.
+    """``kind.from_pretrained(folder)``, with what is wrong in one line. Code beside the weights is never run.
 
     Args:
         kind: a class of transformers.
@@ -32,7 +36,7 @@ def opened(kind: Any, folder: Path, *, label: str) -> Any:
         FusionBenchError: the folder has no such file, or a damaged one.
     """
     try:
-        return kind.from_pretrained(folder, local_files_only=True)
+        return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise FusionBenchError(
@@ -47,14 +51,54 @@ def built(kind: Any, config: Any, *, label: str) -> nn.Module:
     Raises:
         FusionBenchError: no model of that kind has such a configuration.
     """
+    return _from_config(kind, config, label).float()
+
+
+def undrawn(kind: Any, config: Any, *, label: str, dtype: torch.dtype) -> nn.Module:
+    """A model in ``dtype`` whose parameters hold nothing yet: what is to be overwritten is neither drawn nor written.
+
+    Buffers that are computed, such as the frequencies of rotary positions, have the values and types that transformers
+    gives them when it loads a model of that type.
+
+    Raises:
+        FusionBenchError: no model of that kind has such a configuration.
+    """
+    config = deepcopy(config)
+    setattr(config, "dtype" if hasattr(config, "dtype") else "torch_dtype", dtype)
+    with _NothingDrawn():
+        return _from_config(kind, config, label)
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Random values are not drawn, and no generator moves on.
+
+    What draws is told by its name: transformers puts functions of its own in the place of ``torch.nn.init``'s.
+    """
+
+    _DRAWING = frozenset(
+        """
+        normal_ uniform_ trunc_normal_ kaiming_normal_ kaiming_uniform_ xavier_normal_ xavier_uniform_ orthogonal_
+        """.split()
+    )
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", None) in self._DRAWING:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+def _from_config(kind: Any, config: Any, label: str) -> nn.Module:
     try:
-        model: nn.Module = kind.from_config(config)
+        model: nn.Module = kind.from_config(config, trust_remote_code=False)
     except (ValueError, KeyError) as error:
         raise FusionBenchError(
             f"{label} is of type {getattr(config, 'model_type', '?')!r}, which {kind.__name__} knows nothing of",
             hint="another type of model pool fits it",
         ) from error
-    return model.float()
+    return model
 
 
 def meta_built(kind: Any, config: Any, *, label: str) -> nn.Module:

@@ -71,7 +71,7 @@ class ModelPool(ABC):
         alive: WeakValueDictionary[str, nn.Module] = self.__dict__.setdefault("_alive", WeakValueDictionary())
         found = alive.get(name)
         if found is None:
-            found = self.build(self.state_dict(name)).requires_grad_(False)
+            found = self._own(name).requires_grad_(False)
             alive[name] = found
         kept: dict[str, nn.Module] = self.__dict__.setdefault("_models", {})
         kept.pop(name, None)
@@ -79,6 +79,10 @@ class ModelPool(ABC):
         while len(kept) > 1 and sum(map(_model_bytes, kept.values())) > _KEPT:
             del kept[next(iter(kept))]
         return found
+
+    def _own(self, name: str) -> nn.Module:
+        """What `model` keeps, made anew; for pools whose models differ in more than weights."""
+        return self.build(self.state_dict(name))
 
     def lent(self, name: str) -> nn.Module:
         """One model of the pool, built when it is first used: for what is made of many."""

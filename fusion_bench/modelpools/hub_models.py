@@ -24,7 +24,7 @@ from fusion_bench.weights.fitting import OnMismatch, fit
 from fusion_bench.weights.renamed import renamed
 from fusion_bench.weights.weight_files import ADAPTER
 
-_SMALL = (".json", ".txt", ".model")  # what is read beside the weights
+_SMALL = (".json", ".txt", ".model", ".jinja")  # what is read beside the weights
 
 Part = Callable[[Checkpoint], Mapping[str, str]]
 """The names of what is fused of a checkpoint, to those that it is stored under."""

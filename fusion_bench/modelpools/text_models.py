@@ -1,10 +1,10 @@
-"""Pools of language models that answer: in words that they write, or through a head of the task."""
+"""Pools of language models: they answer in words, go on with a text, or score classes through a head of the task."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fusion_bench.modelpools.base import ModelPool
 
@@ -28,6 +28,20 @@ class Seq2SeqPool(ModelPool):
     @abstractmethod
     def words(self, written: Tensor) -> list[str]:
         """What was written: ids int64 ``(n, longest)`` to texts without special tokens."""
+
+
+class CausalPool(ModelPool):
+    """Decoders, of transformers' interface: ``forward`` scores the next token at each place, ``generate``."""
+
+    does = "go on with texts"
+
+    @property
+    @abstractmethod
+    def tokenizer(self) -> Any:
+        """Transformers' tokenizer of all its models, with a token to pad with, on the left: a text goes on at its end.
+
+        It is the pool's own: who changes its options, puts them back.
+        """
 
 
 class ClassifierPool(ModelPool):

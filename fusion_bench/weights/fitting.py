@@ -38,7 +38,8 @@ def fit(expert: Checkpoint, base: Checkpoint, *, on_mismatch: OnMismatch = "erro
         raise unknown_name("on_mismatch", on_mismatch, get_args(OnMismatch))
     if expert.specs is base.specs:
         return expert, []
-    expert, notes = _tied_alike(expert, base), []
+    notes: list[str] = []
+    expert = _tied_alike(expert, base)
     if on_mismatch == "tokens":
         expert, notes = by_token(expert, base)
     problems, misfits, substituted, padded = [], [], set(), {}

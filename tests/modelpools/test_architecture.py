@@ -17,6 +17,7 @@ from fusion_bench.modelpools.architecture import (
     opened,
     padding_tokenizer,
     shared_names,
+    undrawn,
     untie,
 )
 from fusion_bench.weights.checkpoint import StateCheckpoint
@@ -56,6 +57,23 @@ def test_a_parameter_that_nothing_is_stored_for_is_refused() -> None:
     check_whole(model, {"head.weight": one, **rest}, where="mine")  # by any of its names
     with pytest.raises(FusionBenchError, match=r"mine has no tensor 'other\.bias'"):
         check_whole(model, {"embed.weight": one, "other.weight": torch.ones(2, 2)}, where="mine")
+
+
+def test_what_is_to_be_overwritten_is_not_drawn() -> None:
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    config = LlamaConfig(vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2)
+    before = torch.get_rng_state()
+    model = undrawn(AutoModelForCausalLM, config, label="mine", dtype=torch.bfloat16)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+    drawn = built(AutoModelForCausalLM, config, label="mine")
+    assert not torch.equal(torch.get_rng_state(), before)
+    buffers, expected = dict(model.named_buffers()), dict(drawn.named_buffers())
+    assert buffers
+    assert buffers.keys() == expected.keys()
+    assert all(torch.equal(buffers[name], expected[name]) for name in buffers)
+    assert config.dtype is None
 
 
 def test_models_are_built_in_float32_and_on_no_device_for_their_names() -> None:
