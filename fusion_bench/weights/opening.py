@@ -14,12 +14,14 @@ from torch import Tensor
 from fusion_bench.errors import FusionBenchError, nearest
 from fusion_bench.weights.adapter import open_adapter
 from fusion_bench.weights.checkpoint import Checkpoint, StateCheckpoint
+from fusion_bench.weights.suffixes import PICKLES
 from fusion_bench.weights.weight_files import ADAPTER, ADAPTER_WEIGHTS, open_files
 
 Source: TypeAlias = "str | os.PathLike[str] | Mapping[str, Tensor] | Checkpoint"
 """A safetensors file, a Hugging Face folder, a PEFT adapter's folder, a ``.bin`` or ``.pt`` file, or a state dict."""
 
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+_OF_TRAINING = ("training_args", "optimizer", "scheduler", "scaler", "rng_state")  # pickles that are no models
 _SINGLE = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -102,6 +104,7 @@ def _weight_files(folder: Path) -> tuple[list[Path], set[str]]:
         if (folder / name).is_file():
             return [folder / name], set()
     found = sorted(folder.glob("*.safetensors"), key=lambda path: natural_order(path.name))
+    found = found or sorted(p for p in folder.iterdir() if p.suffix in PICKLES and not p.name.startswith(_OF_TRAINING))
     if len(found) == 1:
         return found, set()
     if not found:
@@ -109,7 +112,7 @@ def _weight_files(folder: Path) -> tuple[list[Path], set[str]]:
             f"{folder} holds no weights", hint=f"expected one of {', '.join((*_INDEXES, *_SINGLE, ADAPTER))}"
         )
     raise FusionBenchError(
-        f"{folder} has {len(found)} safetensors files and no index: {', '.join(p.name for p in found[:4])}",
+        f"{folder} has {len(found)} files of weights and no index: {', '.join(p.name for p in found[:4])}",
         hint=f"name one file, or add {_INDEXES[0]}",
     )
 

@@ -60,7 +60,7 @@ def test_what_is_wrong_with_a_folder_is_said(folder, tmp_path):
         open_checkpoint(folder)
     for name in ("x", "y"):
         save_file(STATE, folder / f"{name}.safetensors")
-    with pytest.raises(FusionBenchError, match="2 safetensors files and no index"):
+    with pytest.raises(FusionBenchError, match="2 files of weights and no index"):
         open_checkpoint(folder)
     index = folder / "model.safetensors.index.json"
     for content, message in [
