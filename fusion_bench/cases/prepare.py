@@ -64,6 +64,9 @@ def prepare(case: Case, session: Session) -> Prepared:
     start = time.perf_counter()
     bound = session.bound(case)
     size = model_bytes(bound.modelpool)
+    if grid:  # a task pool without a split to choose by says so before anything is evaluated
+        for task in bound.trials[0].chosen_on:
+            bound.adapters[task].size("validation")
     loading = time.perf_counter() - start
     facts = bound.taskpool.facts()
     precision = bound.steps.precision(case.device)

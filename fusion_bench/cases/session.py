@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
+import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from fusion_bench.cases.fingerprint import code_hash
 from fusion_bench.cases.provenance import provenance
 from fusion_bench.cases.startup import start_up
 from fusion_bench.cases.storage import announcement, model_bytes
+from fusion_bench.metrics.below_base import below_base
 from fusion_bench.metrics.predictions import Predictions
 from fusion_bench.modelpools.base import ModelPool
 from fusion_bench.modelpools.view import restricted
@@ -91,6 +93,7 @@ class Session:
         self._memory = memory if memory is not None else psutil.virtual_memory().total // 4
         self._precision = Steps(precision).wish
         self._steps: dict[str, Steps] = {}
+        self._warned: set[tuple[str, str]] = set()
         self._bound: OrderedDict[str, Bound] = OrderedDict()
         self._configs: dict[Case, dict[str, Any]] = {}
         self._uri = tracking_uri
@@ -167,6 +170,10 @@ class Session:
         high: dict[str, Predictions] = {}
         for task in own:  # one after the other, so that no two experts are in memory for it
             high |= evaluate(pool.lent(task), bound.adapters, tasks=[task], **shared, steps=bound.steps)
+        for message in below_base(low, high):
+            if (case.experiment, message) not in self._warned:  # once a session, not once a case
+                self._warned.add((case.experiment, message))
+                warnings.warn(f"{case.experiment}: {message}", stacklevel=2)
         return low, high
 
     def close(self) -> None:

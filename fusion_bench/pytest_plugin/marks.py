@@ -16,6 +16,7 @@ NEEDS = {
     "gpu": "needs a CUDA device",
     "network": "fetches from the Hugging Face hub",
     "large": "downloads or holds gigabytes",
+    "lm": "needs lm-evaluation-harness (the extra lm)",
     "multitask": "needs a pool with a multi-task model",
 }
 

@@ -117,7 +117,14 @@ def _no_corruptions() -> str | None:
     return unavailable()
 
 
+def _no_harness() -> str | None:
+    from fusion_bench.taskpools.harness import unavailable
+
+    return unavailable()
+
+
 _CHECKS: dict[str, Callable[[], str | None]] = {
     "gpu": _no_gpu,
+    "lm": _no_harness,
     "robustness": _no_corruptions,
 }
