@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from fusion_bench.datasets import ImageCache
 from fusion_bench.modelpools.zero_shot import ImagePool
-from fusion_bench.taskpools.base import Batch
+from fusion_bench.taskpools.batch import Batch
 from fusion_bench.taskpools.evaluate import evaluate
 from fusion_bench.taskpools.labelled import TaskConfig
 from fusion_bench.taskpools.zero_shot import ImageTask

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.taskpools.batch import Batch
 from fusion_bench.taskpools.protocols import Group, Outcome, Protocol, Standard, Trial
 
 if TYPE_CHECKING:
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
     from fusion_bench.metrics.predictions import Predictions
     from fusion_bench.modelpools.base import ModelPool
     from fusion_bench.taskpools.steps import Steps
-
-
-Batch: TypeAlias = "Tensor | Mapping[str, Tensor]"
-"""What a model is given at once: pictures, or a text model's arguments by name; a row of every tensor an example."""
 
 
 class TaskAdapter(ABC):
@@ -159,11 +156,3 @@ class TaskPool(ABC):
     def facts(self) -> dict[str, Any]:
         """What results depend on and no YAML says, for instance versions of libraries that make the data."""
         return {}
-
-
-def moved(batch: Batch, device: str) -> Batch:
-    """The batch on a device; from pinned memory without waiting for the copy."""
-    ahead = device.startswith("cuda")
-    if isinstance(batch, Mapping):
-        return {name: tensor.to(device, non_blocking=ahead) for name, tensor in batch.items()}
-    return batch.to(device, non_blocking=ahead)

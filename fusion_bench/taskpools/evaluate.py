@@ -18,7 +18,8 @@ from fusion_bench.models.ensemble import Ensemble
 from fusion_bench.models.lent import at_hand
 from fusion_bench.progress import Progress, silent
 from fusion_bench.taskpools.ahead import ahead
-from fusion_bench.taskpools.base import Batch, ScoredTask, TaskAdapter
+from fusion_bench.taskpools.base import ScoredTask, TaskAdapter
+from fusion_bench.taskpools.batch import Batch
 from fusion_bench.taskpools.steps import Steps, pinned
 
 Kept = TypeVar("Kept", Tensor, Predictions)

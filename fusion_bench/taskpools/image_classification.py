@@ -12,7 +12,8 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.modelpools.base import ModelPool
 from fusion_bench.modelpools.classifier import ImageClassifierPool
 from fusion_bench.modelpools.needed import require
-from fusion_bench.taskpools.base import Batch, TaskAdapter
+from fusion_bench.taskpools.base import TaskAdapter
+from fusion_bench.taskpools.batch import Batch
 from fusion_bench.taskpools.labelled import LabelledTaskPool, PictureTask
 from fusion_bench.taskpools.labelled.classes import check_order
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fusion_bench.errors import FusionBenchError, unknown_name
-from fusion_bench.taskpools.base import Batch, moved
+from fusion_bench.taskpools.batch import Batch, moved
 
 Precision = Literal["float32", "bfloat16"]
 Wish = Literal["auto", "float32", "bfloat16"]

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.models.ensemble import Ensemble, TaskRouted
-from fusion_bench.taskpools.base import Batch, TaskAdapter, moved
+from fusion_bench.taskpools.base import TaskAdapter
+from fusion_bench.taskpools.batch import Batch, moved
 from fusion_bench.taskpools.evaluate import LogitCache, evaluate
 from fusion_bench.taskpools.steps import Steps, is_out_of_memory, precision_on
 

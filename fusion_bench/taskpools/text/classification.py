@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.modelpools.text_models import ClassifierPool
-from fusion_bench.taskpools.base import Batch
+from fusion_bench.taskpools.batch import Batch
 from fusion_bench.taskpools.labelled.classes import check_order
 from fusion_bench.taskpools.text.config import TextTaskConfig
 from fusion_bench.taskpools.text.examples import TextExamples, by_length

@@ -18,7 +18,8 @@ from fusion_bench.datasets import Split, locate, open_split
 from fusion_bench.datasets.manifest import file_sha256
 from fusion_bench.datasets.splits import TRAIN, stored_split, stored_sums
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.taskpools.base import Batch, TaskAdapter
+from fusion_bench.taskpools.base import TaskAdapter
+from fusion_bench.taskpools.batch import Batch
 from fusion_bench.taskpools.labelled.classes import check_order
 from fusion_bench.taskpools.text.config import TextTaskConfig
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.modelpools.text_models import Seq2SeqPool
-from fusion_bench.taskpools.base import Batch
+from fusion_bench.taskpools.batch import Batch
 from fusion_bench.taskpools.text.config import TextTaskConfig
 from fusion_bench.taskpools.text.examples import TextExamples, by_length
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusion_bench.modelpools.zero_shot import ZeroShotPool
-from fusion_bench.taskpools.base import Batch
+from fusion_bench.taskpools.batch import Batch
 from fusion_bench.taskpools.labelled import LabelledTask, TaskConfig
 from fusion_bench.taskpools.zero_shot.heads import HeadCache, kept_head
 

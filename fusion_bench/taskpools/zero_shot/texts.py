@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from fusion_bench.modelpools.zero_shot import TextPool
-from fusion_bench.taskpools.base import Batch
+from fusion_bench.taskpools.batch import Batch
 from fusion_bench.taskpools.text.examples import by_length
 from fusion_bench.taskpools.zero_shot.task import ZeroShotTask
 
