@@ -165,7 +165,7 @@ def test_paths(real: Subject) -> None:
     found = data.show_paths(real)
     one = loss_path(real.pool, real.adapters, "base", "stripes", tasks=["stripes"], points=data.FROM_BASE_POINTS)
     assert row(found.tables["loss"], "stripes") == pytest.approx(one.loss)
-    assert row(found.tables["accuracy"], "stripes") == pytest.approx(one.value)
+    assert row(found.tables["accuracy"], "stripes") == pytest.approx(one.accuracy)
     assert found.tables["loss"].columns == tuple(one.t)
     assert found.metrics["barrier/stripes"] == pytest.approx(one.barrier)
     both = loss_path(real.pool, real.adapters, "circles", "stripes", points=data.BETWEEN_POINTS)
