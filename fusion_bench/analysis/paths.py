@@ -12,7 +12,7 @@ from fusion_bench.algorithms.linear_interpolation import linear_interpolation
 from fusion_bench.analysis.deltas import Array
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.progress import Progress, silent
-from fusion_bench.taskpools.base import TaskAdapter
+from fusion_bench.taskpools.base import TaskAdapter, check_losses
 from fusion_bench.taskpools.evaluate import LogitCache, evaluate
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def loss_path(
         raise FusionBenchError(f"points = {points}: a path has two ends", hint="2 or more")
     pool.check_name(start)
     pool.check_name(end)
+    check_losses(adapters, adapters if tasks is None else tasks)
     positions = np.linspace(0.0, 1.0, points)
     losses, accuracies = [], []
     chosen = list(adapters) if tasks is None else list(tasks)

@@ -11,7 +11,7 @@ import numpy as np
 from fusion_bench.analysis.deltas import Array
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.progress import Progress, silent
-from fusion_bench.taskpools.base import TaskAdapter
+from fusion_bench.taskpools.base import TaskAdapter, check_losses
 from fusion_bench.taskpools.evaluate import LogitCache, evaluate
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def cross_task(
         >>> found.accuracy.shape, all(own > found.elsewhere()[name] for name, own in found.own().items())
         ((2, 2), True)
     """
+    check_losses(adapters, adapters)
     names = tuple(pool.names if models is None else models)
     for name in names:
         pool.check_name(name)

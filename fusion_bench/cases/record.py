@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from fusion_bench import registry
@@ -103,10 +104,10 @@ def table(predictions: Mapping[str, Predictions]) -> pd.DataFrame:
                     "index": p.index,
                     "label": p.label,
                     "prediction": p.prediction,
-                    "confidence": p.confidence,
-                    "loss": p.loss,
+                    "confidence": np.nan if p.confidence is None else p.confidence,
+                    "loss": np.nan if p.loss is None else p.loss,
                     "cluster": p.cluster,
-                    **({"score": p.score} if scores else {}),
+                    **({"score": np.nan if p.score is None else p.score} if scores else {}),
                 }
             )
             for task, p in predictions.items()

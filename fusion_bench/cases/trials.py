@@ -12,6 +12,7 @@ import pandas as pd
 
 from fusion_bench.cases.prepare import Prepared
 from fusion_bench.cases.search import Candidates, Search, combinations, grid_search
+from fusion_bench.errors import FusionBenchError
 from fusion_bench.metrics.packing import are_shared, pack_outcome, pack_sources
 from fusion_bench.metrics.predictions import Predictions
 from fusion_bench.modelpools.view import restricted
@@ -144,7 +145,15 @@ class Trials:
 
     def _rows(self, trial: Trial) -> dict[str, np.ndarray]:
         adapters = self._prepared.bound.adapters
-        return {task: trial.examples(task, _classes(adapters[task])) for task in trial.chosen_on}
+        found = {task: trial.examples(task, _classes(adapters[task])) for task in trial.chosen_on}
+        for task, rows in found.items():
+            adapter = adapters[task]
+            if isinstance(adapter, ScoredTask) and len(rows) < adapter.size(VALIDATION):
+                raise FusionBenchError(
+                    f"{task!r} has no classes to draw examples of: it is scored by {adapter.metric}",
+                    hint="leave it out of protocols that choose by a few examples a class",
+                )
+        return found
 
     def _search(self, trial: Trial, before: Callable[[], None] = lambda: None) -> Search:
         fusions, rows = self._of(trial), self._rows(trial)

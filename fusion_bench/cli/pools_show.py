@@ -112,9 +112,10 @@ def _listed(found: list[Pool]) -> list[str]:
         for one in of:
             size = _size(one)
             licence = (one["licence"] or "-") + (", gated" if one["gated"] else "")
-            lines.append(
+            line = (
                 f"{one['name']:<{name_width}}  {one[what] or '-':>6}  {size:>7}  {_STATES[one['state']]:<8}  {licence}"
             )
+            lines.append(line if len(line) <= width else f"{line[: width - 1]}…")  # `pools show` has all of it
             lines += textwrap.wrap(one["about"], width - 2, initial_indent="  ", subsequent_indent="  ")
     return lines[1:]
 

@@ -19,6 +19,8 @@ from fusion_bench.metrics.outcomes import Grouping, check_alternative, groupings
 EXACT_SUMS = 2**15
 # parts of the law are added up exactly before they are put on the grid while they have this many sums at most
 MERGED_SUMS = 2**17
+# coins of scores up to which all ways that they may fall are gone through
+THROWN = 14
 # rounding to the grid moves the statistic by this many of its standard deviations at most
 GRID_ERROR = 5e-4
 
@@ -53,7 +55,7 @@ def sign_flip_test(
 
     Args:
         differences: per task accuracy outcomes of the first run minus those of the second: -1, 0 or 1, two examples or
-            more; or differences of scores, for which, in any task, the law is normal and not exact.
+            more; or differences of scores, of which there may be many: then their part of the law is normal, not exact.
         clusters: per task one label an example; tasks left out have independent examples.
         alternative: "less" asks whether the first is worse, "greater" whether it is better.
 
@@ -90,20 +92,44 @@ def sign_flip_test(
 
 
 def _of_scores(arrays: Mapping[str, np.ndarray], groups: Mapping[str, Grouping | None], alternative: str) -> float:
-    """The normal law with the variance Σ_t Σ s² / n_t² of these coins: sums of scores are no lattice to count on."""
+    """The law with scores among the differences, which are no lattice to count on.
+
+    Few coins of scores are all thrown; the sum of more is normal with their variance Σ s² / n². Tasks of right and
+    wrong keep their exact law beside them while its sums are few.
+    """
     from scipy.special import ndtr
 
-    observed = variance = 0.0
+    scores: list[np.ndarray] = []
+    units: dict[int, list[np.ndarray]] = {}
+    observed = 0.0
     for task, values in arrays.items():
         grouping = groups[task]
         sums = values if grouping is None else grouping.sums(values)
         observed += float(sums.sum()) / len(values)
-        variance += float((sums**2).sum()) / len(values) ** 2
-    statistic = observed / math.sqrt(variance)  # some difference is not 0
-    if alternative == "two-sided":
-        p_value = 2 * float(ndtr(-abs(statistic)))
+        if np.isin(values, (-1.0, 0.0, 1.0)).all():
+            whole = np.rint(sums).astype(np.int64)
+            units.setdefault(len(values), []).append(whole[whole != 0])
+        else:
+            scores.append(sums[sums != 0] / len(values))
+    parts = [_part(np.concatenate(sums), n) for n, sums in sorted(units.items()) if sum(map(len, sums))]
+    coins, variance = np.concatenate(scores), 0.0
+    if len(coins) <= THROWN:
+        signs = 1 - 2 * (np.arange(2 ** len(coins))[:, None] >> np.arange(len(coins)) & 1)
+        parts.append(_Part(signs @ coins, np.full(len(signs), 1 / len(signs)), 0.0))
     else:
-        p_value = float(ndtr(statistic if alternative == "less" else -statistic))
+        variance = float((coins**2).sum())
+    if math.prod(len(part.values) for part in parts) > MERGED_SUMS:
+        variance += sum(float(part.probabilities @ part.values**2) for part in parts)
+        parts = []
+    found, probabilities = _sum(parts)
+    if alternative == "two-sided":
+        observed = abs(observed)
+    elif alternative == "less":
+        observed = -observed
+    tolerance = 1e-12 * max(1.0, float(np.abs(found).max()))
+    beyond = found >= observed - tolerance if variance == 0 else ndtr((found - observed) / math.sqrt(variance or 1))
+    upper = float(probabilities @ beyond)
+    p_value = 2 * upper if alternative == "two-sided" else upper
     return max(min(1.0, p_value), float(np.finfo(np.float64).tiny))
 
 

@@ -26,7 +26,15 @@ from fusion_bench.weights.checkpoint import Checkpoint
 from fusion_bench.weights.fitting import OnMismatch
 
 CONFIG, PREFIX = "open_clip_config.json", "visual."
-_AROUND = ("", "model.", "module.", "image_encoder.model.", "module.model.")  # what state dicts of towers are kept in
+_AROUND = (
+    "",
+    "model.",
+    "module.",
+    "image_encoder.",
+    "image_encoder.model.",
+    "module.model.",
+)
+"""What is around a tower in state dicts of it."""
 _RESAMPLE = ("bicubic", "bilinear")
 
 
@@ -187,4 +195,5 @@ def _tower(checkpoint: Checkpoint) -> dict[str, str]:
         names = {name.removeprefix(around): name for name in checkpoint.specs if name.startswith(around + PREFIX)}
         if names:
             return names
-    return {}
+    alone = "conv1.weight" in checkpoint.specs  # a tower by itself
+    return {PREFIX + name: name for name in checkpoint.specs} if alone else {}

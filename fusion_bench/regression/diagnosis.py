@@ -119,6 +119,7 @@ def turned(old: np.ndarray, new: np.ndarray) -> float:
     """
     if old.dtype == new.dtype == np.bool_:
         return float((old != new).sum())
+    old, new = old.astype(np.float64), new.astype(np.float64)  # one of them may be of right and wrong
     span = float(max(old.max(), new.max()) - min(old.min(), new.min()))
     return len(old) * abs(float(new.mean()) - float(old.mean())) / span if span else 0.0
 

@@ -166,7 +166,8 @@ def _changed(
             continue
         what = _what_changed(before[task], after[task])
         if not turns[task]:
-            what = "wrong answers became other wrong ones"
+            same_kind = before[task].dtype == after[task].dtype == np.bool_
+            what = "wrong answers became other wrong ones" if same_kind else "scores moved, and not their mean"
         what += ", with the same predictions" if same else ""
         way = "though machine and versions are the same" if here else f"rounding may turn {bound}"
         findings.append(Finding("changed", fusion.label(task), f"{what}; {way}"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fusion_bench.errors import FusionBenchError
@@ -122,6 +122,21 @@ class ScoredTask(TaskAdapter):
             f"{self.task!r} has no {what}: it is scored by {self.metric}",
             hint="use an algorithm that reads only weights, or leave the task out",
         )
+
+
+def check_losses(adapters: Mapping[str, TaskAdapter], tasks: Iterable[str]) -> None:
+    """Check, before a model runs, that tasks have losses.
+
+    Raises:
+        FusionBenchError: one is scored otherwise.
+    """
+    for task in tasks:
+        adapter = adapters.get(task)
+        if isinstance(adapter, ScoredTask):
+            raise FusionBenchError(
+                f"{task!r} has no losses: it is scored by {adapter.metric}",
+                hint="look at other tasks, or by other views",
+            )
 
 
 class TaskPool(ABC):

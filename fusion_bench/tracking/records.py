@@ -208,16 +208,22 @@ def read_predictions(
             raise FusionBenchError(f"{where}: predictions.parquet holds no example of task {task}")
         clusters = None if unnamed[rows].any() else columns["cluster"][rows]
         arrays = {name: columns[name][rows] for name in _COLUMNS}
-        measured = {name: None if np.isnan(arrays[name]).all() else arrays[name] for name in ("confidence", "loss")}
-        score = columns["score"][rows] if "score" in columns else None
+        measured = {name: _measured(arrays[name]) for name in ("confidence", "loss")}
         found[task] = Predictions(
             task,
             **{**arrays, **measured},
             cluster=clusters,
-            score=None if score is None or np.isnan(score).all() else score,
+            score=_measured(columns["score"][rows]) if "score" in columns else None,
             metric=(scored_by or {}).get(task, ACCURACY),
         )
     return found
+
+
+def _measured(values: np.ndarray) -> np.ndarray | None:
+    """Numbers of the examples; None where not one was measured, which a file may say by what is no number at all."""
+    if values.dtype == object:
+        values = values.astype(np.float64)
+    return None if np.isnan(values).all() else values
 
 
 def _record(row: Row, location: StoreLocation, fetched: tempfile.TemporaryDirectory[str] | None) -> Record | str:

@@ -96,6 +96,10 @@ class AdapterCheckpoint(Checkpoint):
     def files(self) -> tuple[Path, ...]:
         return self._files
 
+    @property
+    def tokenizer(self) -> Path | None:
+        return self._base.tokenizer  # its rows are the base's
+
     def _part(self, span: Span) -> Tensor:
         base = (self._replaced if span.name in self._replaced else self._base).gather([span])
         return base.double() + self._difference(span) if span.name in self._low_rank else base

@@ -30,6 +30,15 @@ class Factors(NamedTuple):
     right: Tensor
 
 
+TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt")
+"""Files of tokenizers that say all their tokens in plain text."""
+
+
+def tokenizer_in(folder: Path) -> Path | None:
+    """The first of these in a folder."""
+    return next((folder / name for name in TOKENIZERS if (folder / name).is_file()), None)
+
+
 class Checkpoint(Mapping[str, Tensor], ABC):
     """Names to tensors; ``specs`` tells shapes and types without reading any.
 
@@ -77,6 +86,11 @@ class Checkpoint(Mapping[str, Tensor], ABC):
     def files(self) -> tuple[Path, ...]:
         """The files it reads."""
         return ()
+
+    @property
+    def tokenizer(self) -> Path | None:
+        """The file that says which token a row of an embedding is of; None where none lies beside the weights."""
+        return tokenizer_in(self.files[0].parent) if self.files else None
 
     @property
     def aliases(self) -> Mapping[str, str]:

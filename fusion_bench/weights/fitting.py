@@ -36,12 +36,15 @@ def fit(expert: Checkpoint, base: Checkpoint, *, on_mismatch: OnMismatch = "erro
     """
     if on_mismatch not in get_args(OnMismatch):
         raise unknown_name("on_mismatch", on_mismatch, get_args(OnMismatch))
-    if expert.specs is base.specs:
-        return expert, []
     notes: list[str] = []
-    expert = _tied_alike(expert, base)
+    if expert.specs is not base.specs:
+        expert = _tied_alike(expert, base)
     if on_mismatch == "tokens":
         expert, notes = by_token(expert, base)
+    if expert.specs is base.specs:  # the same headers, which say nothing of whose rows they are
+        if on_mismatch != "tokens":
+            check_tokens(expert, base)
+        return expert, notes
     problems, misfits, substituted, padded = [], [], set(), {}
     for name, problem in _misfits(expert.specs, base.specs, base.label):
         found, spec = expert.specs.get(name), base.specs.get(name)
@@ -58,7 +61,7 @@ def fit(expert: Checkpoint, base: Checkpoint, *, on_mismatch: OnMismatch = "erro
     if problems:
         raise _refusal(expert.label, base.label, problems, _advice(misfits))
     if on_mismatch != "tokens":
-        check_tokens(expert, base)
+        check_tokens(expert, base, but=substituted)
     changed = on_mismatch in ("base", "pad") and notes
     return (Substituted(expert, base, substituted, padded) if changed else expert), notes
 
@@ -141,6 +144,10 @@ class Substituted(Checkpoint):
     @property
     def files(self):  # type: ignore[no-untyped-def]
         return self._expert.files
+
+    @property
+    def tokenizer(self):  # type: ignore[no-untyped-def]
+        return self._expert.tokenizer
 
     def close(self) -> None:
         self._expert.close()

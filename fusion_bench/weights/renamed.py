@@ -50,6 +50,10 @@ class Renamed(Checkpoint):
         return self._checkpoint.files
 
     @property
+    def tokenizer(self) -> Path | None:
+        return self._checkpoint.tokenizer
+
+    @property
     def aliases(self) -> Mapping[str, str]:
         first: dict[str, str] = {}
         found = {name: first.setdefault(self._checkpoint.aliases.get(s, s), name) for name, s in self._names.items()}

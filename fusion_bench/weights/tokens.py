@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.weights.checkpoint import Checkpoint, Factors
+from fusion_bench.weights.checkpoint import TOKENIZERS, Checkpoint, Factors, tokenizer_in
 from fusion_bench.weights.spans import Span
 
 Vocabulary = Mapping[str, int]
 """Tokens to ids, which are rows."""
 
 _SHOWN = 3
-_FILES = ("tokenizer.json", "vocab.json", "vocab.txt")
 _TO_DO = "on_mismatch='tokens' puts its rows where the base has the same tokens"
 
 
@@ -31,13 +30,13 @@ def read_vocabulary(folder: Path) -> Vocabulary | None:
     Raises:
         FusionBenchError: a file that is damaged.
     """
-    path = next((folder / name for name in _FILES if (folder / name).is_file()), None)
+    path = tokenizer_in(folder)
     if path is None:
         return None
     try:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".txt":
-            return {token: row for row, token in enumerate(text.splitlines())}
+            return {token: row for row, token in enumerate(text.removesuffix("\n").split("\n"))}
         content = json.loads(text)
         if path.name == "vocab.json":
             more = folder / "added_tokens.json"
@@ -59,19 +58,22 @@ def moved(expert: Vocabulary, base: Vocabulary) -> list[str]:
     return [token for token, row in expert.items() if base.get(token, row) != row]
 
 
-def check_tokens(expert: Checkpoint, base: Checkpoint) -> None:
+def check_tokens(expert: Checkpoint, base: Checkpoint, *, but: Container[str] = ()) -> None:
     """Check that no row of the expert is another token's than the base's; where a tokenizer is not known, nothing is.
+
+    Args:
+        but: tensors that are not the expert's.
 
     Raises:
         FusionBenchError: some are, with tokens and ids.
     """
-    files = [_file(checkpoint) for checkpoint in (expert, base)]
-    if None in files or files[0] == files[1] or _same(*files):  # type: ignore[arg-type]
+    first, second = expert.tokenizer, base.tokenizer
+    if first is None or second is None or first == second or _same(first, second):
         return
-    own, theirs = vocabulary_of(expert), vocabulary_of(base)
-    if own is None or theirs is None:
-        return
+    own, theirs = read_vocabulary(first.parent) or {}, read_vocabulary(second.parent) or {}
     wrong = moved(own, theirs)
+    if wrong and not any(name not in but for name in _with_rows(base, _vocab_size(base) or max(theirs.values()) + 1)):
+        return  # no tensor that is fused has a row a token
     if wrong:
         shown = ", ".join(f"{token!r} is {own[token]:,} and was {theirs[token]:,}" for token in wrong[:_SHOWN])
         more = f" (and {len(wrong) - _SHOWN:,} more)" if len(wrong) > _SHOWN else ""
@@ -91,22 +93,29 @@ def by_token(expert: Checkpoint, base: Checkpoint) -> tuple[Checkpoint, list[str
     Raises:
         FusionBenchError: a tokenizer or a configuration that is not there.
     """
+    if expert.tokenizer == base.tokenizer or (expert.tokenizer is None and _shapes(expert) == _shapes(base)):
+        return expert, []  # its rows are the base's, as far as anything says
     own, theirs = _known(expert), _known(base)
-    rows_of = {checkpoint.label: _vocab_size(checkpoint) for checkpoint in (expert, base)}
-    count, many = rows_of[base.label], rows_of[expert.label]
+    if own == theirs and _shapes(expert) == _shapes(base):
+        return expert, []
+    many, count = (_known_size(checkpoint) for checkpoint in (expert, base))
+    elsewhere = [name for name, spec in base.specs.items() if count in spec.shape[1:]]
+    if elsewhere:
+        raise FusionBenchError(
+            f"{base.label}: its vocabulary has {count:,} tokens, and so many are also columns of {elsewhere[0]!r}: "
+            "which tensors have a row a token cannot be told",
+            hint="choose another on_mismatch",
+        )
     rows = [-1] * count
     for token, row in theirs.items():
         found = own.get(token, -1)
         if row < count and found < many:
             rows[row] = found
+    mine = set(_with_rows(expert, many))
     names = [
         name
-        for name, spec in base.specs.items()
-        if (mine := expert.specs.get(name)) is not None
-        and 0 < len(spec.shape) == len(mine.shape) <= 2
-        and (spec.shape[0], mine.shape[0], spec.shape[1:]) == (count, many, mine.shape[1:])
-        and spec.dtype.is_floating_point
-        and mine.dtype.is_floating_point
+        for name in _with_rows(base, count)
+        if name in mine and base.specs[name].shape[1:] == expert.specs[name].shape[1:]
     ]
     if not names:
         raise FusionBenchError(
@@ -172,6 +181,10 @@ class ByToken(Checkpoint):
     def files(self) -> tuple[Path, ...]:
         return self._expert.files
 
+    @property
+    def tokenizer(self) -> Path | None:
+        return self._base.tokenizer
+
     def close(self) -> None:
         self._expert.close()
 
@@ -202,39 +215,49 @@ def stretches(rows: Sequence[int]) -> list[Stretch]:
     return found
 
 
-def vocabulary_of(checkpoint: Checkpoint) -> Vocabulary | None:
-    """That of the tokenizer beside a checkpoint's weights; None where there is none."""
-    path = _file(checkpoint)
-    return None if path is None else read_vocabulary(path.parent)
-
-
 def _known(checkpoint: Checkpoint) -> Vocabulary:
-    found = vocabulary_of(checkpoint)
+    path = checkpoint.tokenizer
+    found = None if path is None else read_vocabulary(path.parent)
     if found is None:
         raise FusionBenchError(
             f"{checkpoint.label} has no tokenizer beside its weights: its rows cannot be told by token",
-            hint=f"put {' or '.join(_FILES)} there, or choose another on_mismatch",
+            hint=f"put {' or '.join(TOKENIZERS)} there, or choose another on_mismatch",
         )
     return found
 
 
-def _vocab_size(checkpoint: Checkpoint) -> int:
-    path = checkpoint.files[0].parent / "config.json"
+def _vocab_size(checkpoint: Checkpoint) -> int | None:
+    path = checkpoint.tokenizer
+    if path is None:
+        return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
         return int(content.get("vocab_size") or content["text_config"]["vocab_size"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _known_size(checkpoint: Checkpoint) -> int:
+    found = _vocab_size(checkpoint)
+    if found is None:
         raise FusionBenchError(
             f"{checkpoint.label} has no config.json that says its vocab_size: its rows cannot be told by token",
             hint="put the model's config.json beside its weights",
-        ) from error
+        )
+    return found
 
 
-def _file(checkpoint: Checkpoint) -> Path | None:
-    if not checkpoint.files:
-        return None
-    folder = checkpoint.files[0].parent
-    return next((folder / name for name in _FILES if (folder / name).is_file()), None)
+def _with_rows(checkpoint: Checkpoint, count: int) -> list[str]:
+    """Tensors that have so many rows, or entries."""
+    return [
+        name
+        for name, spec in checkpoint.specs.items()
+        if 0 < len(spec.shape) <= 2 and spec.shape[0] == count and spec.dtype.is_floating_point
+    ]
+
+
+def _shapes(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {name: spec.shape for name, spec in checkpoint.specs.items()}
 
 
 def _same(first: Path, second: Path) -> bool:

@@ -190,3 +190,18 @@ def test_scores_have_the_normal_law_of_the_coins() -> None:
 def test_bad_input() -> None:
     with pytest.raises(FusionBenchError, match="alternative"):
         sign_flip_test({"t": [1, 0]}, alternative="both")
+
+
+def test_few_scores_have_the_exact_law() -> None:
+    assert sign_flip_test({"t": [-0.5, -0.5, -0.5]}, alternative="less") == pytest.approx(1 / 8)
+    assert sign_flip_test({"t": [0.25] * 4}) == pytest.approx(2 / 16)
+    assert sign_flip_test({"t": [0.5, -0.5, 0.5, -0.5]}, clusters={"t": [0, 0, 1, 1]}) == 1.0  # no source differs
+
+
+def test_a_task_of_scores_leaves_the_others_their_exact_law() -> None:
+    assert sign_flip_test({"t": [1, 1, 1, 1, 1, 0], "u": [1e-9, 0.0]}) == pytest.approx(2 / 2**6)
+    rng = np.random.default_rng(1)
+    values = {"t": rng.choice((-1.0, 0.0, 1.0), 50), "u": rng.normal(0.2, 1, 60)}
+    drawn = sum(rng.choice((-1.0, 1.0), (60_000, len(own))) @ own / len(own) for own in values.values())
+    observed = sum(own.mean() for own in values.values())
+    assert sign_flip_test(values) == pytest.approx(np.mean(np.abs(drawn) >= abs(observed)), abs=0.008)

@@ -177,3 +177,32 @@ def test_added_tokens_by_token(tmp_path: Path) -> None:
     for name, tensor in found.items():
         assert torch.equal(tensor, wanted[name][:rows] if "embed_tokens" in name else wanted[name]), name
     assert scores(mine.model("c"), mine).shape[-1] == rows
+
+
+@pytest.mark.parametrize("more", [0, 2])
+def test_ids_that_moved(tmp_path: Path, more: int) -> None:
+    """Two tokens have changed places, with the same number of rows as the base or with some more."""
+    rows = len(gpt2_tokenizer())
+    write(tmp_path, "Llama", tie_word_embeddings=False)
+    theirs(tmp_path / "a").save_pretrained(tmp_path / "c")
+    expert = theirs(tmp_path / "a")
+    expert.resize_token_embeddings(rows + more)
+    expert.save_pretrained(tmp_path / "c")
+    gpt2_tokenizer().save_pretrained(tmp_path / "c")
+    path = tmp_path / "c" / "tokenizer.json"
+    content = json.loads(path.read_text())
+    ids = content["model"]["vocab"]
+    ids["cat"], ids["dog"] = ids["dog"], ids["cat"]
+    path.write_text(json.dumps(content))
+    where = {"c": str(tmp_path / "c")}
+    with pytest.raises(FusionBenchError, match="other ids for tokens" if not more else "has shape"):
+        pool(tmp_path, experts=where).state_dict("c")
+    mine, stored_rows = pool(tmp_path, experts=where, on_mismatch="tokens"), stored(tmp_path / "c")
+    order = list(range(rows))
+    order[ids["cat"]], order[ids["dog"]] = ids["dog"], ids["cat"]
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        assert torch.equal(mine.state_dict("c")[name], stored_rows[name][order]), name
+        assert torch.equal(mine.model("c").state_dict()[name], stored_rows[name][order]), name
+    merged = load_algorithm("simple_average").run(mine).state_dict()
+    others = [stored(tmp_path / name)["lm_head.weight"] for name in ("a", "b")]
+    assert torch.allclose(merged["lm_head.weight"], (sum(others) + stored_rows["lm_head.weight"][order]) / 3, atol=1e-6)

@@ -71,3 +71,10 @@ def test_how_many_turned() -> None:
     assert turned(scores, scores) == 0
     assert 0 < turned(scores, moved) <= 30
     assert turned(np.zeros(4), np.zeros(4)) == 0
+
+
+def test_a_task_that_is_scored_otherwise_than_it_was() -> None:
+    old, new = measured(said(1.0)), measured(said(1.0))
+    old.outcomes["stsb"] = {**pack_outcome(TRUTH > 2), "predictions": "x"}
+    assert judge(old, new, Settings()).fails
+    assert turned(np.array([True, False]), np.array([0.5, 0.2])) == pytest.approx(0.3 / 1.0)

@@ -13,6 +13,9 @@ import torch
 import yaml
 from scipy.stats import spearmanr
 
+import fusion_bench
+from fusion_bench.analysis.paths import loss_path
+from fusion_bench.analysis.transfer import cross_task
 from fusion_bench.cases import Case, Session, run_case
 from fusion_bench.cli import main
 from fusion_bench.errors import FusionBenchError
@@ -182,3 +185,30 @@ def test_a_case_from_search_to_gate(session: Session, tmp_path: Path, capsys: py
     assert judge(baseline, baseline, Settings()).status == "as before"
     other = from_result({**results["simple_average"].to_dict(), "case": found.case}, date="2026-11-25")
     assert judge(baseline, other, Settings()).fails
+
+
+def test_runs_without_any_loss_are_read_and_few_shots_of_no_class_are_refused(session: Session, tmp_path: Path) -> None:
+    base = {"type": "text_generation", "cards": "package://glue_tasks", "by": "generation"}
+    few = {"type": "few_shot", "shots": [1], "draws": 2}
+    for name, more in (("alone", {}), ("few", {"protocol": few})):
+        content = {**base, "tasks": {"stsb": {"test_size": None}}, **more}
+        (tmp_path / "taskpool" / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    run_case(Case("simple_average", "tiny", "alone"), session)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    (record,), _ = read_records(locate_store(uri))
+    found = record.predictions()["stsb"]
+    assert (found.loss, found.confidence) == (None, None)
+    frame = fusion_bench.results(per="example", tracking_uri=uri)
+    assert frame["score"].mean() == pytest.approx(found.value)
+    assert frame["correct"].isna().all()
+    assert main(["report", "--tracking-uri", uri, "--out", str(tmp_path / "report.html")]) == 0
+    with pytest.raises(FusionBenchError, match="no classes to draw examples of"):
+        run_case(Case("task_arithmetic", "tiny", "few", ("++algorithm.search={scaling:[0.3,1.0]}",)), session)
+
+
+def test_views_of_losses_are_refused_before_a_model_runs(pool: Any) -> None:
+    adapters = taskpool().bind(pool)
+    with pytest.raises(FusionBenchError, match="'stsb' has no losses"):
+        cross_task(pool, adapters)
+    with pytest.raises(FusionBenchError, match="'stsb' has no losses"):
+        loss_path(pool, adapters, "base", "rte")

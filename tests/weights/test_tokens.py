@@ -17,6 +17,7 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.weights import open_checkpoint
 from fusion_bench.weights.checkpoint import StateCheckpoint
 from fusion_bench.weights.fitting import fit
+from fusion_bench.weights.renamed import renamed
 from fusion_bench.weights.spans import Span
 from fusion_bench.weights.tokens import ByToken, moved, read_vocabulary, stretches
 
@@ -94,6 +95,7 @@ def test_ids_of_other_tokens_are_refused_and_renamed_ones_are_not(tmp_path: Path
     renamed = open_checkpoint(write(tmp_path / "renamed", ["a", "b", "c", "d", "<|chat|>"], seed=2))
     assert fit(renamed, open_checkpoint(base))[1] == []
     (tmp_path / "swapped" / "tokenizer.json").unlink()
+    swapped = open_checkpoint(tmp_path / "swapped")
     assert fit(swapped, open_checkpoint(base))[1] == []  # nothing is known of its tokens
 
 
@@ -140,3 +142,47 @@ def test_any_span_of_any_rows(rows: list[int], data: st.DataObject) -> None:
     stop = data.draw(st.integers(start + 1, wanted.numel()))
     assert torch.equal(found.gather([Span("w", start, stop)]), wanted.flatten()[start:stop])
     assert sum(stretch.stop - stretch.start for stretch in stretches(rows)) == len(rows)
+
+
+def test_headers_that_are_alike_say_nothing_of_tokens(tmp_path: Path) -> None:
+    """As in practice: the same tensors, opened as one like the other."""
+    base, expert = (write(tmp_path / name, tokens, seed=seed) for seed, (name, tokens) in enumerate(
+        {"base": BASE, "expert": ["b", "a", "c", "d", "e"]}.items()
+    ))  # fmt: skip
+    first = open_checkpoint(base)
+    alike = open_checkpoint(expert, like=first)
+    assert alike.specs is first.specs
+    with pytest.raises(FusionBenchError, match="other ids for tokens"):
+        fit(alike, first)
+    fitted, _ = fit(alike, first, on_mismatch="tokens")
+    wanted = by_hand(base, BASE, expert, ["b", "a", "c", "d", "e"])
+    assert all(torch.equal(fitted[name], wanted[name]) for name in wanted)
+    for policy in ("error", "tokens"):  # once is enough: whoever fits it again finds the base's tokens
+        assert fit(fitted, first, on_mismatch=policy) == (fitted, [])
+    fusion_bench.merge("simple_average", base=base, experts=[expert], out=tmp_path / "out", on_mismatch="tokens")
+    assert torch.allclose(load_file(tmp_path / "out" / "model.safetensors")["head.bias"], wanted["head.bias"])
+
+
+def test_tokens_matter_where_rows_of_them_are_fused(tmp_path: Path) -> None:
+    base, expert = (
+        write(tmp_path / "base", BASE, seed=0),
+        write(tmp_path / "expert", ["x", "b", "a", *BASE[2:]], seed=1),
+    )
+    opened, other = open_checkpoint(base), open_checkpoint(expert)
+    fitted, _ = fit(other, opened, on_mismatch="base")  # all its rows are the base's
+    assert torch.equal(fitted["embed.weight"], opened["embed.weight"])
+    tower = {"layer": "layer"}
+    assert fit(renamed(other, tower), renamed(opened, tower))[1] == []
+
+
+def test_sizes_that_could_be_of_anything_are_refused(tmp_path: Path) -> None:
+    tokens = ["a", "b", "c", "d"]
+    base, expert = write(tmp_path / "base", tokens, seed=0), write(tmp_path / "expert", tokens[::-1], seed=1)
+    with pytest.raises(FusionBenchError, match="4 tokens, and so many are also columns"):
+        fit(open_checkpoint(expert), open_checkpoint(base), on_mismatch="tokens")
+
+
+def test_lines_of_a_vocabulary_end_at_newlines_alone(tmp_path: Path) -> None:
+    tokens = ["[PAD]", "a", "\u2028", "\x85", "b"]
+    (tmp_path / "vocab.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8")
+    assert read_vocabulary(tmp_path) == {token: row for row, token in enumerate(tokens)}

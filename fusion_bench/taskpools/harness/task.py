@@ -61,7 +61,9 @@ class HarnessTask(ScoredTask):
     def data_hash(self, split: str) -> str:
         self._check(split)
         chosen, template = self._opened.chosen, str(self._tokenizer.chat_template) if self._chat else None
-        text = json.dumps([self._opened.digest, self._opened.size, chosen.metric, chosen.filter, template])
+        text = json.dumps(
+            [self._opened.digest, self._opened.size, chosen.metric, chosen.filter, template, chosen.right_or_wrong]
+        )
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _check(self, split: str) -> None:
