@@ -110,6 +110,7 @@ def _common(first: Record, second: Record) -> tuple[list[str], list[str]]:
     tasks, notes = common_tasks(first.data, second.data, names=names)
     if first.experiment != second.experiment:
         notes.append(f"the pools differ: {first.experiment} and {second.experiment}")
+    notes += [f"{task} is shown as 100 × {metric}" for task, metric in first.scored_by.items() if task in tasks]
     return tasks, notes
 
 

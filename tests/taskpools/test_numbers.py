@@ -174,7 +174,9 @@ def test_a_case_from_search_to_gate(session: Session, tmp_path: Path, capsys: py
     assert record.predictions()["stsb"].value == pytest.approx(found.metrics["spearman/stsb"], abs=1e-9)
     capsys.readouterr()
     assert main(["compare", by_name["task_arithmetic"].run_id, "simple_average", "--json", "--tracking-uri", uri]) == 0
-    lines = {line["name"]: line for line in json.loads(capsys.readouterr().out)["lines"]}
+    told = json.loads(capsys.readouterr().out)
+    assert "stsb is shown as 100 × spearman" in told["notes"]
+    lines = {line["name"]: line for line in told["lines"]}
     assert lines["stsb"]["first"] == pytest.approx(found.metrics["spearman/stsb"], abs=1e-6)
     assert (lines["stsb"]["gained"], lines["rte"]["gained"]) == (None, 0)
     assert main(["report", "--tracking-uri", uri, "--out", str(tmp_path / "report.html")]) == 0
