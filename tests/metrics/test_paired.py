@@ -154,8 +154,10 @@ def test_scaled_outcomes_scale_the_interval() -> None:
     plain = paired_difference_interval(a, b)
     scaled = paired_difference_interval({t: 1.7 * v for t, v in a.items()}, {t: 1.7 * v for t, v in b.items()})
     assert scaled == pytest.approx([1.7 * x for x in plain])
-    with pytest.raises(FusionBenchError, match="0 or 1"):
-        paired_difference({t: 1.7 * v for t, v in a.items()}, b)
+    whole = paired_difference({t: 1.7 * v for t, v in a.items()}, {t: 1.7 * v for t, v in b.items()})
+    assert (whole.difference, whole.low, whole.high) == pytest.approx(scaled)
+    with pytest.raises(FusionBenchError, match="must be finite"):
+        paired_difference({t: np.where(v == 1, np.inf, v) for t, v in a.items()}, b)
 
 
 @settings(max_examples=50, deadline=None)
