@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion_bench.metrics.outcomes import Grouping, check_alternative, groupings, sizes_of, task_arrays
+from fusion_bench.metrics.outcomes import check_alternative, groupings, sizes_of, task_arrays
 
 # half of the tasks may together have this many different sums before the law is put on a grid
 EXACT_SUMS = 2**15
@@ -68,51 +68,43 @@ def sign_flip_test(
     check_alternative(alternative)
     arrays = task_arrays(differences, binary=False)
     groups = groupings(clusters, sizes_of(arrays))
-    if not all(np.isin(values, (-1.0, 0.0, 1.0)).all() for values in arrays.values()):
-        return _of_scores(arrays, groups, alternative)
     units: dict[int, list[np.ndarray]] = {}
-    observed = 0.0
-    for task, values in arrays.items():
-        grouping = groups[task]
-        sums = np.rint(values if grouping is None else grouping.sums(values)).astype(np.int64)
-        # tasks of one size share a weight: their laws join without any error
-        units.setdefault(len(values), []).append(sums[sums != 0])
-        observed += float(sums.sum()) / len(values)
-    if alternative == "two-sided":
-        observed = abs(observed)
-    elif alternative == "less":
-        observed = -observed
-    parts = [_part(np.concatenate(sums), n) for n, sums in sorted(units.items()) if sum(map(len, sums))]
-    if not parts or (alternative == "two-sided" and observed < _tolerance(parts)):
-        return 1.0
-    upper = _upper_tail(parts, observed)
-    p_value = min(1.0, 2 * upper if alternative == "two-sided" else upper)
-    # a law of thousands of coins underflows in its tail; zero would claim the impossible
-    return max(p_value, float(np.finfo(np.float64).tiny))
-
-
-def _of_scores(arrays: Mapping[str, np.ndarray], groups: Mapping[str, Grouping | None], alternative: str) -> float:
-    """The law with scores among the differences, which are no lattice to count on.
-
-    Few coins of scores are all thrown; the sum of more is normal with their variance Σ s² / n². Tasks of right and
-    wrong keep their exact law beside them while its sums are few.
-    """
-    from scipy.special import ndtr
-
     scores: list[np.ndarray] = []
-    units: dict[int, list[np.ndarray]] = {}
     observed = 0.0
     for task, values in arrays.items():
         grouping = groups[task]
         sums = values if grouping is None else grouping.sums(values)
         observed += float(sums.sum()) / len(values)
         if np.isin(values, (-1.0, 0.0, 1.0)).all():
-            whole = np.rint(sums).astype(np.int64)
-            units.setdefault(len(values), []).append(whole[whole != 0])
+            # tasks of one size share a weight: their laws join without any error
+            units.setdefault(len(values), []).append(np.rint(sums[sums != 0]).astype(np.int64))
         else:
             scores.append(sums[sums != 0] / len(values))
+    if alternative == "two-sided":
+        observed = abs(observed)
+    elif alternative == "less":
+        observed = -observed
     parts = [_part(np.concatenate(sums), n) for n, sums in sorted(units.items()) if sum(map(len, sums))]
-    coins, variance = np.concatenate(scores), 0.0
+    if scores:
+        upper = _upper_tail_with_scores(parts, np.concatenate(scores), observed)
+    elif not parts or (alternative == "two-sided" and observed < _tolerance(parts)):
+        return 1.0
+    else:
+        upper = _upper_tail(parts, observed)
+    p_value = min(1.0, 2 * upper if alternative == "two-sided" else upper)
+    # a law of thousands of coins underflows in its tail; zero would claim the impossible
+    return max(p_value, float(np.finfo(np.float64).tiny))
+
+
+def _upper_tail_with_scores(parts: Sequence[_Part], coins: np.ndarray, observed: float) -> float:
+    """P(sum of the parts and of ± each of the coins ≥ ``observed``); sums of scores are no lattice to count on.
+
+    Few coins are all thrown; the sum of more is normal with their variance Σ s² / n². The parts, tasks of right and
+    wrong, keep their exact law beside them while their sums are few.
+    """
+    from scipy.special import ndtr
+
+    parts, variance = list(parts), 0.0
     if len(coins) <= THROWN:
         signs = 1 - 2 * (np.arange(2 ** len(coins))[:, None] >> np.arange(len(coins)) & 1)
         parts.append(_Part(signs @ coins, np.full(len(signs), 1 / len(signs)), 0.0))
@@ -122,15 +114,9 @@ def _of_scores(arrays: Mapping[str, np.ndarray], groups: Mapping[str, Grouping |
         variance += sum(float(part.probabilities @ part.values**2) for part in parts)
         parts = []
     found, probabilities = _sum(parts)
-    if alternative == "two-sided":
-        observed = abs(observed)
-    elif alternative == "less":
-        observed = -observed
     tolerance = 1e-12 * max(1.0, float(np.abs(found).max()))
-    beyond = found >= observed - tolerance if variance == 0 else ndtr((found - observed) / math.sqrt(variance or 1))
-    upper = float(probabilities @ beyond)
-    p_value = 2 * upper if alternative == "two-sided" else upper
-    return max(min(1.0, p_value), float(np.finfo(np.float64).tiny))
+    beyond = found >= observed - tolerance if variance == 0 else ndtr((found - observed) / math.sqrt(variance))
+    return float(probabilities @ beyond)
 
 
 def _part(sums: np.ndarray, n: int) -> _Part:

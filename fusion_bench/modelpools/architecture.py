@@ -169,6 +169,11 @@ def untie(model: nn.Module, names: Iterable[str]) -> None:
         getattr(model, "all_tied_weights_keys", {}).pop(name, None)
 
 
+def untie_as_stored(model: nn.Module, stored: Container[str]) -> None:
+    """Give a place of their own to those names of a shared tensor, after its first, that a checkpoint stores apart."""
+    untie(model, [n for first, names in shared_names(model).items() for n in names if n in stored and n != first])
+
+
 def is_left_over(name: str, model: nn.Module) -> bool:
     """Whether a stored tensor is one that this version of the architecture does without.
 

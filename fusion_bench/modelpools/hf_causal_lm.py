@@ -21,7 +21,7 @@ from fusion_bench.modelpools.architecture import (
     opened,
     shared_names,
     undrawn,
-    untie,
+    untie_as_stored,
 )
 from fusion_bench.modelpools.base import BASE
 from fusion_bench.modelpools.hub_models import HubModels, load_into
@@ -108,7 +108,7 @@ class HfCausalLM(HubPool, CausalPool):
 
         base, where, label = self.state_dict(BASE), f"the base of {self.name!r}", self._models_of.label(BASE)
         model = undrawn(AutoModelForCausalLM, config, label=label, dtype=self._type)
-        untie(model, [n for first, names in shared_names(model).items() for n in names if n in base and n != first])
+        untie_as_stored(model, base)
         check_whole(model, base, where=where)
         load_into(model, state, expected=base, where=where)
         if self._generation.is_file():

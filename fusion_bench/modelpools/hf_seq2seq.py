@@ -18,7 +18,7 @@ from fusion_bench.modelpools.architecture import (
     is_left_over,
     meta_built,
     shared_names,
-    untie,
+    untie_as_stored,
 )
 from fusion_bench.modelpools.base import BASE
 from fusion_bench.modelpools.hub_models import HubModels, load_into
@@ -62,7 +62,7 @@ class HfSeq2Seq(HubTextPool, Seq2SeqPool):
 
         base, where = self.state_dict(BASE), f"the base of {self.name!r}"
         model = built(AutoModelForSeq2SeqLM, self._config, label=self._models_of.label(BASE))
-        untie(model, [n for first, names in shared_names(model).items() for n in names if n in base and n != first])
+        untie_as_stored(model, base)
         check_whole(model, base, where=where)
         load_into(model, state, expected=base, where=where)
         return model.eval()

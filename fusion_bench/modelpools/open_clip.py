@@ -26,14 +26,7 @@ from fusion_bench.weights.checkpoint import Checkpoint
 from fusion_bench.weights.fitting import OnMismatch
 
 CONFIG, PREFIX = "open_clip_config.json", "visual."
-_AROUND = (
-    "",
-    "model.",
-    "module.",
-    "image_encoder.",
-    "image_encoder.model.",
-    "module.model.",
-)
+_AROUND = ("", "model.", "module.", "image_encoder.", "image_encoder.model.", "module.model.")
 """What is around a tower in state dicts of it."""
 _RESAMPLE = ("bicubic", "bilinear")
 

@@ -72,9 +72,8 @@ def check_tokens(expert: Checkpoint, base: Checkpoint, *, but: Container[str] = 
         return
     own, theirs = read_vocabulary(first.parent) or {}, read_vocabulary(second.parent) or {}
     wrong = moved(own, theirs)
-    if wrong and not any(name not in but for name in _with_rows(base, _vocab_size(base) or max(theirs.values()) + 1)):
-        return  # no tensor that is fused has a row a token
-    if wrong:
+    # of tensors without a row a token nothing is said
+    if wrong and any(name not in but for name in _with_rows(base, _vocab_size(base) or max(theirs.values()) + 1)):
         shown = ", ".join(f"{token!r} is {own[token]:,} and was {theirs[token]:,}" for token in wrong[:_SHOWN])
         more = f" (and {len(wrong) - _SHOWN:,} more)" if len(wrong) > _SHOWN else ""
         raise FusionBenchError(
