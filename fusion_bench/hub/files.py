@@ -17,7 +17,7 @@ INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _WEIGHTS = (
     ("model-?????-of-?????.safetensors",),
     ("model.safetensors",),
-    ("adapter_model.safetensors",),
+    ("adapter_model.safetensors", "linearized_adapter_model.safetensors"),  # who has both is told when they are opened
     ("*.safetensors",),
     ("pytorch_model-?????-of-?????.bin",),
     ("pytorch_model.bin",),

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,8 +18,12 @@ from fusion_bench.weights.adapter_config import AdapterConfig, base_config, read
 from fusion_bench.weights.adapter_layout import holds, orientations, target, tied_together
 from fusion_bench.weights.checkpoint import Checkpoint, Factors, StateCheckpoint
 from fusion_bench.weights.header import Spec
+from fusion_bench.weights.linearized import linearized_layers, tangent
 from fusion_bench.weights.spans import Span
-from fusion_bench.weights.weight_files import ADAPTER, ADAPTER_WEIGHTS, open_files
+from fusion_bench.weights.weight_files import ADAPTER, ADAPTER_WEIGHTS, LINEARIZED, open_files
+
+_Halves: TypeAlias = "dict[tuple[str, bool], dict[str, Tensor]]"
+"""The factors of a module, which is an embedding or is not: ``A`` and ``B``, linearised ones also ``A0`` and ``B0``."""
 
 _ROOT = "base_model.model."
 _KEY = re.compile(r"^(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(?:\.weight)?$")
@@ -129,27 +134,17 @@ class AdapterCheckpoint(Checkpoint):
 
 
 def open_adapter(folder: Path, base: Checkpoint, *, label: str) -> AdapterCheckpoint:
-    """Open a PEFT folder on its base.
+    """Open the folder of an adapter on its base: one that PEFT saved, or one of linearised LoRA layers.
 
     Raises:
         FusionBenchError: another kind of adapter than LoRA, a damaged config, keys or shapes that match nothing in the
-            base, a factor without its other half, a base that ties what the adapter tells apart.
+            base, a factor without its other half, a base that ties what the adapter tells apart, both a file of PEFT's
+            and one of linearised layers.
     """
     config = read_adapter_config(folder / ADAPTER)
-    file = next((folder / name for name in ADAPTER_WEIGHTS if (folder / name).is_file()), None)
-    if file is None:
-        raise FusionBenchError(f"{folder} has no {ADAPTER_WEIGHTS[0]}", hint="give the folder that peft saved")
+    file = _weights_of(folder)
     stored = open_files([file], label=label)
-    halves: dict[tuple[str, bool], dict[str, Tensor]] = {}
-    whole: dict[str, Tensor] = {}
-    for key in stored:
-        # of an adapted embedding or head, peft also stores the weight that the factors were trained on: base_layer
-        name = key.removeprefix(_ROOT).replace(".base_layer.", ".")
-        found = _KEY.match(name)
-        if found:
-            halves.setdefault((found["module"], bool(found["embedding"])), {})[found["side"]] = stored[key]
-        else:
-            whole[name] = stored[key]
+    halves, whole = _linearized_parts(stored, label) if file.name == LINEARIZED else _parts(stored)
     stored.close()
     if not halves and not whole:
         raise FusionBenchError(f"{label} adapts nothing: it holds no tensors")
@@ -172,9 +167,46 @@ def open_adapter(folder: Path, base: Checkpoint, *, label: str) -> AdapterCheckp
     return AdapterCheckpoint(base, low_rank, replaced, label=label, files=files, notes=stored.notes)
 
 
+def _weights_of(folder: Path) -> Path:
+    """The file of an adapter's tensors."""
+    found = [name for name in ADAPTER_WEIGHTS if (folder / name).is_file()]
+    if not found:
+        raise FusionBenchError(
+            f"{folder} has no {ADAPTER_WEIGHTS[0]}",
+            hint=f"give the folder that peft saved, or one with {LINEARIZED}",
+        )
+    if LINEARIZED in found and found != [LINEARIZED]:
+        raise FusionBenchError(
+            f"{folder} has both {found[0]} and {LINEARIZED}: these are two adapters",
+            hint="keep the one that is meant, and give the other a folder of its own",
+        )
+    return folder / found[0]
+
+
+def _parts(stored: Checkpoint) -> tuple[_Halves, dict[str, Tensor]]:
+    """What PEFT saved: the factors by module and whether it is an embedding, and the tensors stored whole."""
+    halves: _Halves = {}
+    whole: dict[str, Tensor] = {}
+    for key in stored:
+        # of an adapted embedding or head, peft also stores the weight that the factors were trained on: base_layer
+        name = key.removeprefix(_ROOT).replace(".base_layer.", ".")
+        found = _KEY.match(name)
+        if found:
+            halves.setdefault((found["module"], bool(found["embedding"])), {})[found["side"]] = stored[key]
+        else:
+            whole[name] = stored[key]
+    return halves, whole
+
+
+def _linearized_parts(stored: Checkpoint, label: str) -> tuple[_Halves, dict[str, Tensor]]:
+    """The same of linearised layers: the factors have their initial values beside them."""
+    layers = linearized_layers(stored, label)
+    return {(layer.removeprefix(_ROOT), False): factors for layer, factors in layers.items()}, {}
+
+
 def _pair(module: str, embedding: bool, pair: dict[str, Tensor], config: AdapterConfig, label: str) -> LowRank:
     """The factors of a module, embeddings' already the right way round: stored as (d, r) and (r, words)."""
-    if set(pair) != {"A", "B"}:
+    if not {"A", "B"} <= set(pair):
         raise FusionBenchError(f"{label}: {module} has lora_{next(iter(pair))} without its other half")
     a, b = pair["A"], pair["B"]
     if a.ndim < 2 or b.ndim < 2 or b.shape[1] != a.shape[0] or not a.shape[0]:
@@ -183,6 +215,8 @@ def _pair(module: str, embedding: bool, pair: dict[str, Tensor], config: Adapter
             hint="the file is damaged: save the adapter again with peft",
         )
     scaling = config.scaling(module, a.shape[0])
+    if "A0" in pair:
+        b, a = tangent(a, b, pair["A0"], pair["B0"])
     return LowRank(b.reshape(b.shape[0], -1), a.reshape(a.shape[0], -1), scaling, transposed=embedding)
 
 

@@ -12,7 +12,8 @@ from fusion_bench.weights.pickles import open_pickles
 from fusion_bench.weights.suffixes import PICKLES
 
 ADAPTER = "adapter_config.json"
-ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+LINEARIZED = "linearized_adapter_model.safetensors"
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin", LINEARIZED)
 
 
 def open_files(paths: Sequence[Path], *, label: str, like: Checkpoint | None = None) -> Checkpoint:

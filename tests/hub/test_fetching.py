@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.hub import Source, fetch, local, missing
+from fusion_bench.hub import Source, check, fetch, local, missing
 from fusion_bench.hub.places import repository, snapshot
 from fusion_bench.hub.transfer import blob, partial
-from tests.helpers.fake_hub import FakeHub, sha256
+from tests.helpers.fake_hub import FakeHub, Repository, safetensors, sha256
 from tests.hub.conftest import BASE, TOWER
 
 MODEL = Source("you/base")
@@ -39,6 +39,27 @@ def test_the_wanted_files_of_a_model_come_and_no_others(hub: FakeHub) -> None:
     assert local(MODEL) == folder
     assert folder.name == hub.models["you/base"].commit
     assert hub.sent == len(BASE)
+
+
+def test_a_linearised_adapter_is_checked_and_comes(hub: FakeHub) -> None:
+    name, layer = "linearized_adapter_model.safetensors", "base_model.model.q"
+    shapes = {f"{layer}.model.lora_A.default.weight": (2, 3), f"{layer}.params0_values.1": (2, 3)}
+    files = {
+        name: safetensors(shapes),
+        "adapter_config.json": b"{}",
+        "README.md": b"# L-LoRA",
+        "other.safetensors": b"",
+    }
+    hub.models["you/linear"] = Repository(files)
+    source = Source("you/linear", hub.models["you/linear"].commit)
+    found = check(source)
+    assert set(found.files) == {name, "adapter_config.json"}
+    assert set(found.tensors or ()) == set(shapes)
+    folder = brought(source)
+    assert sorted(path.name for path in folder.iterdir()) == ["adapter_config.json", name]
+    assert local(source) == folder
+    (folder / name).unlink()
+    assert str(missing(source)).endswith("it has no weights")
 
 
 def test_it_lies_where_huggingface_hub_looks(hub: FakeHub) -> None:
