@@ -63,7 +63,7 @@ class Pool:
 
     @property
     def install(self) -> str | None:
-        """The command that installs the Python packages that it is in, where its file says it."""
+        """The command that installs or makes what of it comes from no hub, where its file says it."""
         found = self.config.get("install")
         return found if isinstance(found, str) else None
 

@@ -71,6 +71,8 @@ def absent(case: Case, config_dir: Path | None) -> str | None:
         for source in pool.sources.values():
             if source.place == "python" and local(source) is None:
                 return f"install first: {pool.install or source.label} ({missing(source)})"
+            if source.place == "path" and pool.install and local(source) is None:
+                return f"make it first: {pool.install} ({missing(source)})"
             if source.place == "hub" and local(source) is None:
                 lacks.append(f"{source.label}: {missing(source)}")
                 if source in written.sources.values():

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
-from fusion_bench.datasets.splits import held_out_parts, open_split, stored_sums
+from fusion_bench.datasets.splits import open_split
+from fusion_bench.datasets.stored import held_out_parts, stored_sums
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.hub.cards import with_cards
 from fusion_bench.registry import load_modelpool, load_taskpool, names, read_config

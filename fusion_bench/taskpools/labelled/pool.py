@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from fusion_bench.datasets import Manifest
-from fusion_bench.datasets.splits import Data, files_of
+from fusion_bench.datasets.stored import Data, files_of
 from fusion_bench.errors import FusionBenchError, unknown_name
 from fusion_bench.hub.cards import with_cards
 from fusion_bench.modelpools.base import ModelPool

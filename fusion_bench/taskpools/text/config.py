@@ -20,7 +20,7 @@ class TextTaskConfig(BaseModel):
         answers: what a model should write for each of them.
         label_column: of the labels.
         splits: what the data calls our splits, where it does otherwise: ``{test: validation}``.
-        held_out: shares of the training split that are our splits (see ``datasets.splits``).
+        held_out: shares of the training split that are our splits (see ``datasets.stored``).
         test_size: how many test examples the card was written for.
         metric: what the task is scored by: right classes, or ``spearman``, the rank correlation of a number that is
             written with the label.

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fusion_bench.datasets import Split, locate, open_split
 from fusion_bench.datasets.manifest import file_sha256
-from fusion_bench.datasets.splits import TRAIN, stored_split, stored_sums
+from fusion_bench.datasets.stored import TRAIN, stored_split, stored_sums
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.taskpools.base import TaskAdapter
 from fusion_bench.taskpools.batch import Batch

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fusion_bench.datasets.splits import ADAPTATION
+from fusion_bench.datasets.stored import ADAPTATION
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.metrics.predictions import Predictions
 from fusion_bench.metrics.scores import SPEARMAN, spearman_scores
 from fusion_bench.modelpools.text_models import Seq2SeqPool
+from fusion_bench.progress import Counted, uncounted
 from fusion_bench.taskpools.ahead import ahead
 from fusion_bench.taskpools.base import ScoredTask
 from fusion_bench.taskpools.steps import Steps
@@ -84,15 +85,20 @@ class NumberTask(TextExamples, ScoredTask):
             )
         return found
 
-    def predictions(self, model: nn.Module, split: str, *, device: str, steps: Steps) -> Predictions:
+    def predictions(
+        self, model: nn.Module, split: str, *, device: str, steps: Steps, counted: Counted = uncounted
+    ) -> Predictions:
         def write(tokens: Mapping[str, Tensor]) -> Tensor:
             numbers = [number(text) for text in written(model, tokens, self._pool, self._most)]
             return torch.tensor([math.nan if found is None else found for found in numbers], dtype=torch.float64)
 
         truth = self.truth(split)
+        parts: list[Tensor] = []
         with closing(ahead(self.inputs(split))) as batches:
-            doing = f"evaluating {self.task!r}"
-            parts = [steps.run(lambda part: by_length(part, write), batch, device, doing=doing) for batch in batches]
+            for batch in batches:
+                doing = f"evaluating {self.task!r}"
+                parts.append(steps.run(lambda part: by_length(part, write), batch, device, doing=doing))
+                counted(sum(map(len, parts)))
         said = torch.cat(parts).numpy()
         none = np.isnan(said)
         classless = np.full(len(said), -1)

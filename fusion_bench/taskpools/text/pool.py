@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from fusion_bench.datasets.splits import Data
+from fusion_bench.datasets.stored import Data
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.hub.cards import with_cards
 from fusion_bench.modelpools.base import ModelPool
