@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from fusion_bench import registry
 from fusion_bench.disk import byte_text
 from fusion_bench.hub.cards import with_cards
+from fusion_bench.hub.places import is_commit
 from fusion_bench.hub.pool_sources import Pool, read_pool
 
 _HEAD = """# Pools
@@ -23,8 +24,11 @@ Made by `python -m fusion_bench.hub.document` from the YAML files in `fusion_ben
 - Your own models: `fusion_bench pools new NAME --base FOLDER --expert TASK=FOLDER …` writes the YAML once the
   checkpoints fit together. By hand it is the same few lines as in `fusion_bench/config`, with paths instead of ids.
 
-No revision is pinned in the files that ship: they were written without access to the hub, and a commit that nobody has
-looked at is not written down.
+Revisions: the files that ship were written without access to the hub. The commits in them are those that public records
+of others state for what they had fetched: for the CLIP towers, their adapters and data sets `artifact/upstream_revisions.json`
+of `minsik-choi126/actnull`, for the rest commits that several repositories name, or the hub's own page as it is stored
+elsewhere. They were not looked up by us. *pinned* counts the models that have one; `pools check` says of each whether it
+is there, and `--pin` writes those of the others down.
 """
 
 _MEMORY = """
@@ -63,7 +67,7 @@ def document() -> str:
         _HEAD,
         "\n## Model pools\n\n",
         _table(
-            ("name", "what", "models", "download", "licence", "task pools", "published"),
+            ("name", "what", "models", "pinned", "download", "licence", "task pools", "published"),
             (_model_row(pool) for pool in models),
         ),
         _MEMORY,
@@ -81,10 +85,13 @@ def _model_row(pool: Pool) -> tuple[str, ...]:
         "shipped" if places <= {"package", "path"} else "its base: a Python package" if "hub" not in places else "?"
     )
     count = "" if set(pool.sources) == {"path"} else str(len(pool.sources))
+    of_hub = [source for source in pool.written.values() if source.place == "hub"]
+    pinned = sum(is_commit(source.revision) for source in of_hub if source.revision)
     return (
         f"`{pool.name}`",
         pool.about.partition(". docs/")[0],
         count,
+        str(pinned) if of_hub else "",
         f"about {byte_text(int(size))}" if size else download,
         str(pool.config.get("licence", "see each repository" if "hub" in places else "LICENSES.md")),
         ", ".join(f"`{name}`" for name in pool.config.get("taskpools", ())),

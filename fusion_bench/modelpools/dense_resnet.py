@@ -24,6 +24,7 @@ Encoder = Literal["resnet50", "resnet101", "resnet152"]
 _AROUND = ("encoder.", "model.encoder.", "")  # what is before an encoder's names: of whole models, of backbones
 _OF_HEADS = ("decoders.", "model.decoders.")
 _NO_ENCODER = ("fc.", "metrics.")  # a classifier's head, counters of a training run
+_WIDTH = 2048  # channels of an encoder's maps
 _COUNTER = ".num_batches_tracked"
 _OUT, _IN = "4.weight", "0.convs.0.0.weight"  # of a DeepLab head: its last layer, and one of its first
 
@@ -195,6 +196,13 @@ class DenseResnet(HubPool, DensePredictorPool):
             found[name] = checkpoint[around + name].float()
         head.load_state_dict(found, assign=True)
         return head.requires_grad_(False).eval()
+
+    def fresh_head(self, channels: int) -> nn.Module:
+        """A head with random weights, for an expert that is to be trained."""
+        from torchvision.models.segmentation.deeplabv3 import DeepLabHead
+
+        found: nn.Module = DeepLabHead(_WIDTH, channels, self._rates)
+        return found
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """The encoder; the tasks' heads are where they were."""

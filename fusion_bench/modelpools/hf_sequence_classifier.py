@@ -36,7 +36,7 @@ class Head:
         self._around, self._prefix = around, prefix
 
     def __call__(self, backbone: nn.Module, tokens: Mapping[str, Tensor]) -> Tensor:
-        """Class scores ``(n, classes)``."""
+        """Class scores ``(n, classes)``; ``(n, 1)`` of a regression."""
         around = self._around.to(next(iter(tokens.values())).device)
         setattr(around, self._prefix, backbone)
         try:
@@ -162,6 +162,11 @@ class HfSequenceClassifier(HubTextPool, ClassifierPool):
         around.load_state_dict(tensors, assign=True)
         around.config.pad_token_id = self._tokenizer.pad_token_id  # type: ignore[union-attr]
         return Head(around.requires_grad_(False).eval(), prefix)
+
+    def head_size(self, task: str) -> int:
+        self._check_task(task)
+        self._refuse_adapter(task)
+        return int(self._configuration(task).num_labels)
 
     def head_labels(self, task: str) -> tuple[str, ...]:
         self._check_task(task)

@@ -60,13 +60,24 @@ class ClassifierPool(ModelPool):
 
     @abstractmethod
     def head(self, task: str) -> Callable[[nn.Module, Mapping[str, Tensor]], Tensor]:
-        """From a backbone and its arguments to class scores ``(n, classes)``, by the head of the task's expert.
+        """From a backbone and its arguments to class scores ``(n, classes)``, or ``(n, 1)``, a number an example where
+        that is what the head was trained to give; by the head of the task's expert.
 
         Heads are no part of what is fused, and of no secret: a model that was fused without a task's expert is still
         evaluated through that task's head, as is the base.
 
         Raises:
             FusionBenchError: no expert of that name, or one without a head.
+        """
+
+    @abstractmethod
+    def head_size(self, task: str) -> int:
+        """How many numbers the head of the task gives for an example: one a class, or the one of a regression.
+
+        It is told before weights are read.
+
+        Raises:
+            FusionBenchError: no expert of that name, or one that can have no head.
         """
 
     @abstractmethod

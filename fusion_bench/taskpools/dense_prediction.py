@@ -16,7 +16,7 @@ from fusion_bench.modelpools.base import ModelPool
 from fusion_bench.modelpools.dense import DensePredictorPool
 from fusion_bench.modelpools.needed import require
 from fusion_bench.taskpools.base import TaskAdapter, TaskPool
-from fusion_bench.taskpools.dense import DenseTask, DenseTaskConfig
+from fusion_bench.taskpools.dense import DenseExamples, DenseTask, DenseTaskConfig
 from fusion_bench.taskpools.labelled.pool import content_of
 from fusion_bench.taskpools.protocols import read_protocol
 
@@ -69,6 +69,10 @@ class DensePrediction(TaskPool):
     def bind(self, pool: ModelPool) -> dict[str, TaskAdapter]:
         predictors = require(pool, DensePredictorPool, by=f"task pool {self.name!r}")
         return {task: DenseTask(task, config, predictors, batch=self._batch) for task, config in self._configs.items()}
+
+    def examples(self, task: str, pool: DensePredictorPool) -> DenseExamples:
+        """The pictures of a task as a pool's models take them, whether or not it has an expert for it."""
+        return DenseExamples(task, self._configs[task], pool.mean, pool.std, batch=self._batch)
 
     def content_hash(self) -> str:
         configs = {task: config.model_dump(mode="json") for task, config in self._configs.items()}

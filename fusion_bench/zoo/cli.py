@@ -11,14 +11,15 @@ from pathlib import Path
 from fusion_bench.errors import FusionBenchError, unknown_name
 
 TEXT_RECIPE = "minilm_lora"
-RECIPES = ("clip_mini", TEXT_RECIPE)
+DENSE_RECIPE = "nyuv2_resnet50"
+RECIPES = ("clip_mini", TEXT_RECIPE, DENSE_RECIPE)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Parse ``build NAME …`` and run it; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="fusion_bench zoo",
-        description="Rebuild an embedded pool from its sources. Stages that are done are kept: run again to resume.",
+        description="Build a pool from its sources. Stages that are done are kept: run again to resume.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="fetch the sources, train, and write the pool")
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     build.add_argument(
         "--steps",
         type=int,
-        help="pretraining steps (clip_mini) or steps of an expert (minilm_lora), instead of the recipe's",
+        help="pretraining steps (clip_mini) or steps of an expert (the others), instead of the recipe's",
     )
     room = commands.add_parser("headroom", help="print, from the newest runs, what docs/clip_mini.md shows")
     room.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: as for the bench)")
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str]) -> int:
         return _headroom(options)
     if options.name not in RECIPES:
         raise unknown_name("recipe", options.name, RECIPES)
-    return (_build_texts if options.name == TEXT_RECIPE else _build_pictures)(options)
+    builders = {TEXT_RECIPE: _build_texts, DENSE_RECIPE: _build_dense}
+    return builders.get(options.name, _build_pictures)(options)
 
 
 def _build_pictures(options: argparse.Namespace) -> int:
@@ -75,6 +77,15 @@ def _build_texts(options: argparse.Namespace) -> int:
         recipe = dataclasses.replace(recipe, steps=options.steps)
     console = Console(stderr=True)
     build(options.work / TEXT_RECIPE, options.out, recipe, console, bars(console))
+    return 0
+
+
+def _build_dense(options: argparse.Namespace) -> int:
+    from fusion_bench.zoo.bars import bars
+    from fusion_bench.zoo.dense import Training, build
+
+    settings = Training() if options.steps is None else Training(steps=options.steps)
+    build(options.out, pool=DENSE_RECIPE, settings=settings, seed=options.seed, progress=bars())
     return 0
 
 

@@ -16,7 +16,6 @@ from fusion_bench.datasets.digests import content_sum
 from fusion_bench.datasets.manifest import locate
 from fusion_bench.datasets.stored import stored_split
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.taskpools.base import TaskAdapter
 from fusion_bench.taskpools.batch import Batch
 from fusion_bench.taskpools.dense.config import DenseTaskConfig
 from fusion_bench.taskpools.dense.kinds import KINDS
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 _SHOWN = 8  # pictures read at once to show one
 
 
-class DenseExamples(TaskAdapter):
+class DenseExamples:
     """One task; splits are opened when they are first used, and read anew each time: they do not fit into memory.
 
     Args:
