@@ -117,7 +117,7 @@ def _nothing(source: Source, pool: str | None, there: Iterable[str], known: list
             f"{said(source, pool)}: it has no subset {source.subset!r}",
             hint=f"{meant}It has: {', '.join(known) or 'none'}",
         )
-    what = "weights" if source.kind == "model" else "Parquet files"
+    what = (source.weights or "weights") if source.kind == "model" else "Parquet files"
     has = sorted(there)
     converted = "; the hub often keeps a copy in Parquet: revision: refs/convert/parquet"
     return FusionBenchError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +36,8 @@ def wanted(names: Iterable[str], source: Source, configs: Sequence[Mapping[str, 
 
     Args:
         names: of the files, ``/`` between folders.
-        source: a model: weights as safetensors, else pickles, and configuration, tokenizer and processor beside them.
+        source: a model: weights as safetensors, else pickles, and configuration, tokenizer and processor beside them;
+            of weights, the one file that the source names where it does.
             A data set: its Parquet files, of the subset alone where there is one.
         configs: of a data set, what its card says under ``configs``.
 
@@ -47,7 +49,8 @@ def wanted(names: Iterable[str], source: Source, configs: Sequence[Mapping[str, 
     """
     prefix = f"{source.subfolder.strip('/')}/" if source.subfolder else ""
     inside = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
-    chosen = _of_data(inside, source.subset, configs) if source.kind == "dataset" else _of_model(inside)
+    of_data = source.kind == "dataset"
+    chosen = _of_data(inside, source.subset, configs) if of_data else _of_model(inside, source.weights)
     return [prefix + name for name in sorted(chosen)]
 
 
@@ -56,18 +59,20 @@ def is_weights(name: str) -> bool:
     return PurePosixPath(name).suffix in (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".parquet")
 
 
-def lack(folder: Path, kind: Kind, subset: str | None = None) -> str | None:
+def lack(folder: Path, kind: Kind, subset: str | None = None, weights: str | None = None) -> str | None:
     """What a local copy of a repository lacks, as far as it says itself; None where nothing does.
 
     Every shard that an index lists, or that a name counts (``-00000-of-00003``), must be there.
     """
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     configs = card_configs(folder / "README.md") if kind == "dataset" else ()
-    found = wanted(names, Source("a/b", kind=kind, subset=subset), configs)
+    found = wanted(names, Source("a/b", kind=kind, subset=subset, weights=weights), configs)
     for index in INDEXES:
         if index in found:
             return _unlisted(folder / index)
     if not any(is_weights(name) for name in found):
+        if weights:
+            return f"it has no {weights}"
         return "it has no weights" if kind == "model" else f"it has no Parquet file{f' of {subset}' if subset else ''}"
     return _uncounted(found)
 
@@ -133,10 +138,11 @@ def as_configs(found: Any) -> list[Mapping[str, Any]]:
     return [config for config in found if isinstance(config, Mapping)] if isinstance(found, list) else []
 
 
-def _of_model(names: Sequence[str]) -> list[str]:
+def _of_model(names: Sequence[str], meant: str | None) -> list[str]:
     top = [name for name in names if "/" not in name and not _matches(name, _NO_WEIGHTS)]
     modules = [name for name in names if name.count("/") == 1 and _MODULE.fullmatch(name.partition("/")[0])]
-    weights: list[str] = next(filter(None, ([n for n in top if _matches(n, group)] for group in _WEIGHTS)), [])
+    groups = _WEIGHTS if meant is None else ((glob.escape(meant),),)
+    weights: list[str] = next(filter(None, ([n for n in top if _matches(n, group)] for group in groups)), [])
     beside = [name for name in top if _matches(name, _BESIDE) and not _foreign_index(name, weights)]
     return [*weights, *beside, *(name for name in modules if _matches(name, ("*.json", "*.safetensors")))]
 

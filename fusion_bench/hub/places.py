@@ -153,7 +153,7 @@ def _lack(folder: Path, source: Source) -> str | None:
     for name in source.sha256:
         if not (folder / name).is_file():
             return f"{name} is not there"
-    return lack(_inside(folder, source), source.kind, source.subset)
+    return lack(_inside(folder, source), source.kind, source.subset, source.weights)
 
 
 def _inside(folder: Path, source: Source) -> Path:

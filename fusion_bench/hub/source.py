@@ -34,6 +34,7 @@ class Source:
         revision: branch, tag or commit; None is the repository's main branch.
         kind: what sort of repository.
         subfolder: of the repository, ``/`` between its parts.
+        weights: of a model that lies there in several files of weights, the one that is meant.
         subset: the configuration of a data set that has several.
         bytes: of what is fetched, where known.
         sha256: sums of files, by name in the repository.
@@ -45,6 +46,7 @@ class Source:
     revision: str | None = None
     kind: Kind = "model"
     subfolder: str | None = None
+    weights: str | None = None
     subset: str | None = None
     bytes: int | None = None
     sha256: Mapping[str, str] = field(default_factory=lambda: _NONE, hash=False)
@@ -75,7 +77,7 @@ class Source:
         """
         revision = self.revision or ""
         short = revision[:12] if re.fullmatch(r"[0-9a-f]{40}", revision) else revision
-        folder = f"/{self.subfolder}" if self.subfolder else ""
+        folder = "".join(f"/{part}" for part in (self.subfolder, self.weights) if part)
         return f"{self.id}{folder}{f'@{short}' if short else ''}{f' ({self.subset})' if self.subset else ''}"
 
     @classmethod
@@ -157,13 +159,16 @@ def _is_path(text: str) -> bool:
 def _check(found: Mapping[str, Any], where: str) -> None:
     if found["kind"] not in get_args(Kind):
         raise unknown_name("kind", str(found["kind"]), get_args(Kind), where=where)
-    for key in ("revision", "subfolder", "subset", "licence"):
+    for key in ("revision", "subfolder", "weights", "subset", "licence"):
         if not isinstance(found.get(key), str | None):
             raise FusionBenchError(f"{where}: {key} is {found[key]!r}, not a text", hint="put quotes around it")
     for key in ("revision", "subfolder"):
         text = found.get(key)
         if text is not None and (not _REVISION.fullmatch(text) or ".." in text.split("/")):
             raise FusionBenchError(f"{where}: {key} {text!r} cannot be", hint="for instance main, or a commit")
+    weights = found.get("weights")
+    if weights is not None and not _NAME.fullmatch(weights):
+        raise FusionBenchError(f"{where}: weights {weights!r} is no file's name", hint="weights: model.safetensors")
     size = found.get("bytes")
     if size is not None and (type(size) is not int or size < 0):
         raise FusionBenchError(f"{where}: bytes is {size!r}", hint="give a whole number")

@@ -150,7 +150,9 @@ class HubModels:
         return self._opened[name]
 
     def _try(self, name: str, folder: Path, base: Checkpoint | None) -> Checkpoint:
-        return open_checkpoint(folder, label=self.label(name), base=base, like=base)
+        meant = self.sources[name].weights
+        place = folder / meant if meant else folder
+        return open_checkpoint(place, label=self.label(name), base=base, like=base)
 
 
 def _first(attempts: Sequence[Callable[[], Checkpoint]]) -> Checkpoint:

@@ -53,8 +53,8 @@ class OpenClip(HubPool, ImagePool):
     Args:
         name: of the pool.
         base: a folder or a repository of the hub (see ``hub.Source``) with ``open_clip_config.json``, as open_clip's
-            ``push_to_hf_hub`` and ``save_for_hf`` write it. Where transformers' weights lie beside open_clip's, those
-            are found first and refused: give a folder without them.
+            ``push_to_hf_hub`` and ``save_for_hf`` write it. Where weights of other libraries lie beside open_clip's,
+            say which are meant: ``{id: …, weights: open_clip_model.safetensors}``.
         experts: by task, state dicts of a tower or of a whole model, names with or without what was around it
             (``model.``, ``module.``). A module that was pickled whole holds code and is refused: save its
             ``state_dict()``.

@@ -45,6 +45,19 @@ def test_of_a_subfolder() -> None:
     assert wanted(names, Source("a/b", subfolder="inner")) == ["inner/config.json", "inner/model.safetensors"]
 
 
+def test_of_a_repository_with_the_weights_of_several_libraries(tmp_path: Path) -> None:
+    names = ["config.json", "model.safetensors", "open_clip_config.json", "open_clip_model.safetensors", "w[1].pt"]
+    beside = ["config.json", "open_clip_config.json"]
+    assert wanted(names, MODEL) == sorted([*beside, "model.safetensors"])
+    for meant in ("open_clip_model.safetensors", "w[1].pt"):
+        assert wanted(names, Source("a/b", weights=meant)) == sorted([*beside, meant])
+    assert wanted(names, Source("a/b", weights="w1.pt")) == beside
+    for name in names:
+        (tmp_path / name).write_text("{}")
+    assert lack(tmp_path, "model", weights="open_clip_model.safetensors") is None
+    assert lack(tmp_path, "model", weights="other.safetensors") == "it has no other.safetensors"
+
+
 def test_of_a_data_set() -> None:
     names = ["README.md", "data.py", "x/train-00000-of-00001.parquet", "y-test.parquet", "z.csv"]
     assert wanted(names, DATA) == ["README.md", "x/train-00000-of-00001.parquet", "y-test.parquet"]

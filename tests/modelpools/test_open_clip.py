@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.hub import read_pool
 from fusion_bench.modelpools.open_clip import CONFIG
 from fusion_bench.registry import load_algorithm, load_modelpool
 
@@ -116,3 +118,37 @@ def test_what_cannot_be_such_a_pool(root: Path, tmp_path: Path) -> None:
     save_file({"text.w": torch.ones(2)}, tmp_path / "text.safetensors")
     with pytest.raises(FusionBenchError, match="has nothing of what pool 'tiny' fuses"):
         pool(root, a=str(tmp_path / "text.safetensors")).state_dict("a")
+
+
+def test_weights_of_another_library_beside_the_bases(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in timm's repositories of the hub; towers in folders of one repository, as TALL masks' are published."""
+    monkeypatch.setenv("FUSION_BENCH_MODELS", str(tmp_path))
+    base, towers = tmp_path / "timm" / "clip", tmp_path / "you" / "towers"
+    shutil.copytree(root / "base", base)
+    save_file({"patch_embed.proj.weight": torch.ones(2)}, base / "model.safetensors")
+    torch.save({"patch_embed.proj.weight": torch.ones(2)}, base / "pytorch_model.bin")
+    for name in ("a", "b"):
+        shutil.copytree(root / name, towers / "single_task" / f"{name}Val")
+    experts = {name: {"id": "you/towers", "subfolder": f"single_task/{name}Val"} for name in ("a", "b")}
+    fields = {"type": "open_clip", "name": "hub", "experts": experts}
+    meant = {"id": "timm/clip", "weights": "open_clip_model.safetensors"}
+    mine, images = load_modelpool({**fields, "base": meant}), torch.rand(2, 3, 16, 16)
+    with torch.inference_mode():
+        for seed, name in enumerate(("base", "a", "b")):
+            assert torch.equal(mine.model(name)(images), made(seed).encode_image(images)), name
+    with pytest.raises(FusionBenchError, match="has nothing of what pool 'hub' fuses"):
+        load_modelpool({**fields, "base": "timm/clip"}).model("base")
+    with pytest.raises(FusionBenchError, match=r"it has no open_clip\.safetensors"):
+        load_modelpool({**fields, "base": {**meant, "weights": "open_clip.safetensors"}}).model("base")
+
+
+@pytest.mark.parametrize("name", ["open_clip_b32_ta8", "open_clip_b16_tall14", "open_clip_l14_tall14"])
+def test_presets_name_a_tower_for_every_task_of_their_pool(name: str) -> None:
+    pool = read_pool("modelpool", name)
+    tasks = read_pool("taskpool", pool.config["taskpools"][0]).config["tasks"]
+    towers = {role: source.subfolder or "" for role, source in pool.sources.items() if role != "base"}
+    assert set(towers) == set(tasks)
+    assert len({towers[task] for task in tasks}) == len(tasks)
+    assert all(folder.startswith("single_task/") and folder.endswith("Val") for folder in towers.values())
