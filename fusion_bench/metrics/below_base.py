@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -14,7 +15,12 @@ CHANCE = 0.05
 """Below this p-value the difference is told as one that is not chance."""
 
 
-def below_base(base: Mapping[str, Predictions], experts: Mapping[str, Predictions]) -> list[str]:
+def below_base(
+    base: Mapping[str, Predictions],
+    experts: Mapping[str, Predictions],
+    *,
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> list[str]:
     """A message for each task whose expert scores lower than the base on the same examples.
 
     It says whether that may be chance: p is of the paired test of `paired_difference`, one-sided, a task at a time and
@@ -23,6 +29,7 @@ def below_base(base: Mapping[str, Predictions], experts: Mapping[str, Prediction
     Args:
         base: what the base predicts, by task.
         experts: what each task's own expert predicts; tasks without one are left out.
+        names: of those experts, by task; a message tells a name that is not the task's.
 
     Returns:
         Messages in the order of ``experts``, none where every expert is as good as the base.
@@ -51,12 +58,13 @@ def below_base(base: Mapping[str, Predictions], experts: Mapping[str, Prediction
                 hint="evaluate both on the same examples",
             )
         if expert.value < before.value:
-            found.append(_message(task, before, expert))
+            name = names.get(task, task)
+            found.append(_message(task, "the expert" if name == task else f"the expert {name}", before, expert))
     return found
 
 
-def _message(task: str, base: Predictions, expert: Predictions) -> str:
-    scores = f"{task}: the expert scores {expert.value:.4f} ({expert.metric}), its base {base.value:.4f}"
+def _message(task: str, who: str, base: Predictions, expert: Predictions) -> str:
+    scores = f"{task}: {who} scores {expert.value:.4f} ({expert.metric}), its base {base.value:.4f}"
     if len(expert.index) < 2:
         return f"{scores}; one example says nothing"
     clusters = None if expert.cluster is None else {task: expert.cluster}

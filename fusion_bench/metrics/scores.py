@@ -13,6 +13,7 @@ import numpy as np
 from fusion_bench.errors import FusionBenchError
 
 SPEARMAN = "spearman"
+MATTHEWS = "matthews"
 _ROWS = 256  # of the n × n comparisons at once
 
 
@@ -58,6 +59,26 @@ def spearman(prediction: np.ndarray, truth: np.ndarray) -> float:
     return float(_correlation(rankdata(x)[None, :], rankdata(y)[None, :], np.ones((1, len(x))))[0])
 
 
+def pearson(prediction: np.ndarray, truth: np.ndarray) -> float:
+    """Pearson's correlation r, in [-1, 1]. 0 where either is constant.
+
+    Source: Pearson 1895, "Note on regression and inheritance in the case of two parents".
+
+    Args:
+        prediction, truth: float64 ``(n,)``, n ≥ 2, finite.
+
+    Example:
+        >>> round(pearson(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 4.0])), 6)
+        0.981981
+    """
+    from scipy.stats import pearsonr
+
+    x, y = _checked(prediction, truth)
+    if (x == x[0]).all() or (y == y[0]).all():
+        return 0.0
+    return float(pearsonr(x, y).statistic)
+
+
 def spearman_scores(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """`spearman` as scores of examples: float64 ``(n,)``, n ≥ 3, with ρ as their mean.
 
@@ -87,6 +108,27 @@ def spearman_scores(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return example_scores(spearman(x, y), without)
 
 
+def matthews(prediction: np.ndarray, label: np.ndarray) -> float:
+    """Matthews' correlation of classes, in [-1, 1]: (c·n − Σ_k p_k t_k) / √((n² − Σ_k p_k²)(n² − Σ_k t_k²)), where c
+    of n examples are right and class k is predicted p_k times and true t_k times. 0 where either is constant.
+
+    Source: Matthews 1975, "Comparison of the predicted and observed secondary structure of T4 phage lysozyme"; of more
+    than two classes Gorodkin 2004, "Comparing two K-category assignments by a K-category correlation coefficient".
+
+    Args:
+        prediction, label: int64 ``(n,)``, n ≥ 1; -1 is a class like others.
+
+    Example:
+        >>> round(matthews(np.array([1, 1, 1, 0]), np.array([1, 1, 0, 0])), 6)
+        0.57735
+    """
+    classes, codes = np.unique(np.concatenate([prediction, label]), return_inverse=True)
+    said, true = (np.bincount(part, minlength=len(classes)) for part in np.split(codes, [len(prediction)]))
+    n, right = len(label), int((prediction == label).sum())
+    scale = float(n**2 - (said**2).sum()) * float(n**2 - (true**2).sum())
+    return float(right * n - (said * true).sum()) / scale**0.5 if scale else 0.0
+
+
 def _correlation(a: np.ndarray, b: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """Pearson's, row by row, of the entries that are kept (1, others 0)."""
     count = kept.sum(axis=1, keepdims=True)
@@ -100,11 +142,9 @@ def _checked(prediction: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.
     x, y = np.asarray(prediction, dtype=np.float64), np.asarray(truth, dtype=np.float64)
     if x.ndim != 1 or x.shape != y.shape or len(x) < 2:
         raise FusionBenchError(
-            f"a rank correlation of arrays of shapes {x.shape} and {y.shape}",
+            f"a correlation of arrays of shapes {x.shape} and {y.shape}",
             hint="both hold one number an example, two examples or more",
         )
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise FusionBenchError(
-            "a rank correlation of numbers that are not finite", hint="give the others a value first"
-        )
+        raise FusionBenchError("a correlation of numbers that are not finite", hint="give the others a value first")
     return x, y

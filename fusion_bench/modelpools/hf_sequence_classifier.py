@@ -56,8 +56,9 @@ class HfSequenceClassifier(HubTextPool, ClassifierPool):
     Args:
         name: of the pool.
         base: the pretrained model: a folder or a repository of the hub (see ``hub.Source``). Its own head is not used.
-        experts: by task, classifiers fine-tuned from it, with their heads. (Adapters do not fit: their heads have no
-            counterpart in the base. Merge them into their base with peft first.)
+        experts: by task, classifiers fine-tuned from it, with their heads; one of a single label gives a number
+            (transformers' regression). (Adapters do not fit: their heads have no counterpart in the base. Merge them
+            into their base with peft first.)
         multitask: a backbone trained on all tasks.
         max_tokens: of an example; what is longer is cut.
         on_mismatch: what is done about a tensor that does not fit; see ``weights.fitting``.

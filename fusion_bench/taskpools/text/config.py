@@ -22,8 +22,9 @@ class TextTaskConfig(BaseModel):
         splits: what the data calls our splits, where it does otherwise: ``{test: validation}``.
         held_out: shares of the training split that are our splits (see ``datasets.stored``).
         test_size: how many test examples the card was written for.
-        metric: what the task is scored by: right classes, or ``spearman``, the rank correlation of a number that is
-            written with the label.
+        metric: what the task is scored by: right classes, or ``spearman``, the rank correlation of a number that a
+            model writes, or gives through a head, with the label.
+        also: what is told of predicted classes beside that: ``matthews``, see ``metrics.scores``.
 
     Example:
         >>> TextTaskConfig(data="a/b", columns=("text",), classes=("no", "yes"), template="Is it so? {text}",
@@ -44,11 +45,14 @@ class TextTaskConfig(BaseModel):
     held_out: dict[str, float] | None = None
     test_size: int | None = Field(default=None, ge=1)
     metric: Literal["accuracy", "spearman"] = "accuracy"
+    also: tuple[Literal["matthews"], ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> TextTaskConfig:
         if self.metric == "accuracy" and (self.classes is None or len(set(self.classes)) < max(2, len(self.classes))):
             raise ValueError("a task needs at least two classes, each with a name of its own")
+        if self.also and self.metric != "accuracy":
+            raise ValueError(f"also: {self.also[0]} is of classes, and the task is scored by {self.metric}")
         if self.answers is not None:
             stripped = [answer.strip() for answer in self.answers]
             if not all(stripped) or len(set(stripped)) < len(stripped) or len(stripped) != len(self.classes or ()):

@@ -18,11 +18,13 @@ from fusion_bench.datasets import Split, locate, open_split
 from fusion_bench.datasets.manifest import file_sha256
 from fusion_bench.datasets.stored import TRAIN, stored_split, stored_sums
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.metrics.scores import MATTHEWS, matthews
 from fusion_bench.taskpools.base import TaskAdapter
 from fusion_bench.taskpools.batch import Batch
 from fusion_bench.taskpools.labelled.classes import check_order
 from fusion_bench.taskpools.text.config import TextTaskConfig
 
+_MEASURES: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {MATTHEWS: matthews}
 _TOGETHER = 32  # texts of similar length: short ones are not padded to the longest of the batch
 
 
@@ -69,6 +71,9 @@ class TextExamples(TaskAdapter):
         found = self._split(split)
         return {column: replace(found, column=column).texts() for column in self.config.columns}
 
+    def measures(self, prediction: np.ndarray, label: np.ndarray) -> Mapping[str, float]:
+        return {name: _MEASURES[name](prediction, label) for name in self.config.also}
+
     @abstractmethod
     def encoded(self, texts: Mapping[str, list[str]]) -> Mapping[str, Tensor]:
         """A batch of texts by column as a model's arguments."""
@@ -80,7 +85,7 @@ class TextExamples(TaskAdapter):
 
     def data_hash(self, split: str) -> str:
         if split not in self._hashes:
-            made_of = self.config.model_dump(mode="json", exclude={"data", "test_size", "revision"})
+            made_of = self.config.model_dump(mode="json", exclude={"data", "test_size", "revision", "also"})
             order = [list(self.config.held_out)] if self.config.held_out else []  # it decides what is drawn
             text = json.dumps([self._content(split), made_of, *order], sort_keys=True)
             self._hashes[split] = hashlib.sha256(text.encode()).hexdigest()

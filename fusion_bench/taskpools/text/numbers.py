@@ -1,8 +1,9 @@
-"""Tasks whose answer is a number that a model writes, scored by how it orders the examples."""
+"""Tasks whose answer is a number, scored by how it orders the examples; and models that write it."""
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import closing
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from fusion_bench.datasets.stored import ADAPTATION
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.metrics.predictions import Predictions
-from fusion_bench.metrics.scores import SPEARMAN, spearman_scores
+from fusion_bench.metrics.scores import SPEARMAN, pearson, spearman_scores
 from fusion_bench.modelpools.text_models import Seq2SeqPool
 from fusion_bench.progress import Counted, uncounted
 from fusion_bench.taskpools.ahead import ahead
@@ -26,38 +27,26 @@ from fusion_bench.taskpools.text.generation import written
 NO_NUMBER = 0.0  # what a text that is no number counts as, as in published tables of STS-B
 
 
-class NumberTask(TextExamples, ScoredTask):
-    """Prompts made of an example's columns, and a number as the label: Spearman's ρ of what is written and the labels.
+class NumericTask(TextExamples, ScoredTask):
+    """Examples with a number as the label: Spearman's ρ of what a model says and the labels.
 
-    Scores of examples are those of `metrics.scores.spearman_scores`; ``no_number`` is the share of texts that are none.
-
-    Args:
-        task: its name.
-        config: of its card, with ``template``.
-        pool: whose models answer.
-        batch: examples a step.
-        max_new_tokens: that a model may write.
-
-    Raises:
-        FusionBenchError: no template.
+    A subclass says how a model says a number. Scores of examples are those of `metrics.scores.spearman_scores`; beside
+    them stand ``pearson``, and ``pearson_spearman``, the mean of both, which is GLUE's own figure for STS-B.
     """
 
     metric = SPEARMAN
 
-    def __init__(
-        self, task: str, config: TextTaskConfig, pool: Seq2SeqPool, *, batch: int, max_new_tokens: int
-    ) -> None:
-        super().__init__(task, config, batch=batch)
-        if config.template is None:
-            raise FusionBenchError(f"{task!r} has no template", hint="a prompt with columns in braces")
-        self._pool, self._most = pool, max_new_tokens
+    @abstractmethod
+    def said(self, model: nn.Module, tokens: Mapping[str, Tensor]) -> Tensor:
+        """What a model says of some inputs: floating ``(b,)``, NaN where that is no number."""
+
+    @abstractmethod
+    def settled(self, said: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
+        """What counts of all that was said of a split, finite float64 ``(n,)``; and more measures of it, by name."""
 
     @property
     def _label_column(self) -> str | None:
         return None  # labels of a split are classes
-
-    def encoded(self, texts: Mapping[str, list[str]]) -> Mapping[str, Tensor]:
-        return self._pool.tokens(self.config.prompts(texts))
 
     def labels(self, split: str) -> Tensor:
         raise self._without("labels of classes")
@@ -88,32 +77,65 @@ class NumberTask(TextExamples, ScoredTask):
     def predictions(
         self, model: nn.Module, split: str, *, device: str, steps: Steps, counted: Counted = uncounted
     ) -> Predictions:
-        def write(tokens: Mapping[str, Tensor]) -> Tensor:
-            numbers = [number(text) for text in written(model, tokens, self._pool, self._most)]
-            return torch.tensor([math.nan if found is None else found for found in numbers], dtype=torch.float64)
-
         truth = self.truth(split)
         parts: list[Tensor] = []
         with closing(ahead(self.inputs(split))) as batches:
             for batch in batches:
                 doing = f"evaluating {self.task!r}"
-                parts.append(steps.run(lambda part: by_length(part, write), batch, device, doing=doing))
+                parts.append(
+                    steps.run(lambda part: by_length(part, lambda t: self.said(model, t)), batch, device, doing=doing)
+                )
                 counted(sum(map(len, parts)))
-        said = torch.cat(parts).numpy()
-        none = np.isnan(said)
-        classless = np.full(len(said), -1)
+        numbers, more = self.settled(torch.cat(parts).double().numpy())
+        scores, linear = spearman_scores(numbers, truth), pearson(numbers, truth)
+        classless = np.full(len(numbers), -1)
         return Predictions(
             task=self.task,
-            index=np.arange(len(said)),
+            index=np.arange(len(numbers)),
             label=classless,
             prediction=classless,
             confidence=None,
             loss=None,
             cluster=self.clusters(split),
-            score=spearman_scores(np.where(none, NO_NUMBER, said), truth),
+            score=scores,
             metric=self.metric,
-            extra={"no_number": float(none.mean())},
+            extra={"pearson": linear, "pearson_spearman": (linear + float(scores.mean())) / 2, **more},
         )
+
+
+class NumberTask(NumericTask):
+    """Prompts made of an example's columns, and a number that a model writes; ``no_number`` is the share of texts that
+    are none.
+
+    Args:
+        task: its name.
+        config: of its card, with ``template``.
+        pool: whose models answer.
+        batch: examples a step.
+        max_new_tokens: that a model may write.
+
+    Raises:
+        FusionBenchError: no template.
+    """
+
+    def __init__(
+        self, task: str, config: TextTaskConfig, pool: Seq2SeqPool, *, batch: int, max_new_tokens: int
+    ) -> None:
+        super().__init__(task, config, batch=batch)
+        if config.template is None:
+            raise FusionBenchError(f"{task!r} has no template", hint="a prompt with columns in braces")
+        self._pool, self._most = pool, max_new_tokens
+
+    def encoded(self, texts: Mapping[str, list[str]]) -> Mapping[str, Tensor]:
+        return self._pool.tokens(self.config.prompts(texts))
+
+    def said(self, model: nn.Module, tokens: Mapping[str, Tensor]) -> Tensor:
+        numbers = [number(text) for text in written(model, tokens, self._pool, self._most)]
+        return torch.tensor([math.nan if found is None else found for found in numbers], dtype=torch.float64)
+
+    def settled(self, said: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
+        none = np.isnan(said)
+        return np.where(none, NO_NUMBER, said), {"no_number": float(none.mean())}
 
 
 def number(text: str) -> float | None:

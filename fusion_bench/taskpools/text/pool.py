@@ -40,7 +40,7 @@ class TextTaskPool(TaskPool):
         protocol: ``type`` and its fields: which fusions a case makes (see ``taskpools.protocols``).
 
     Raises:
-        FusionBenchError: an unknown task, option or protocol; a task that is not scored by accuracy.
+        FusionBenchError: an unknown task, option or protocol; a task whose metric the pool cannot make.
     """
 
     def __init__(
@@ -61,7 +61,8 @@ class TextTaskPool(TaskPool):
             if config.metric not in self._metrics():
                 raise FusionBenchError(
                     f"{where}: {task!r} is scored by {config.metric}, which needs a model that writes numbers",
-                    hint=f"type: text_generation with by: generation, or leave {task!r} out of tasks",
+                    hint=f"by: generation, or type: text_classification for experts with heads; or leave {task!r} out "
+                    "of tasks",
                 )
         self.tasks = tuple(self._configs)
         self._files: dict[Data, dict[str, str] | None] = {}
@@ -71,7 +72,10 @@ class TextTaskPool(TaskPool):
     def bind(self, pool: ModelPool) -> dict[str, TaskAdapter]: ...
 
     def content_hash(self) -> str:
-        configs = {task: config.model_dump(mode="json") for task, config in self._configs.items()}
+        configs = {
+            task: config.model_dump(mode="json", exclude=set() if config.also else {"also"})
+            for task, config in self._configs.items()
+        }
         text = json.dumps([configs, self._how(), *content_of(self._configs, self._files)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
