@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -154,6 +154,23 @@ class HfImageClassifier(HubPicturePool, ImageClassifierPool):  # type: ignore[ov
         if task not in self.expert_names:
             error = unknown_name("task", task, self.expert_names, where=f"the heads of pool {self.name!r}")
             raise FusionBenchError(error.message, hint=f"{error.hint}. A task is seen through its expert's head")
+
+    def fresh(self, labels: Sequence[str]) -> nn.Module:
+        """A whole classifier that starts as the base, with a new head for these classes: to be trained."""
+        from transformers import AutoModelForImageClassification
+
+        names = dict(enumerate(labels))
+        with _quiet():
+            found: nn.Module = AutoModelForImageClassification.from_pretrained(
+                self._models_of.folder(BASE),
+                id2label=names,
+                label2id={name: label for label, name in names.items()},
+                ignore_mismatched_sizes=True,  # of the head, which is another
+                dtype=torch.float32,
+                local_files_only=True,
+                trust_remote_code=False,
+            )
+        return found
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """The backbone, which transformers opens with a new head; the tasks' heads are where they were."""

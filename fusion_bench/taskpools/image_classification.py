@@ -32,6 +32,11 @@ class ImageClassification(LabelledTaskPool):
             classifiers.head_labels(task)  # a task without a head is refused before anything is read
         return found
 
+    def examples(self, task: str, pool: ImageClassifierPool) -> PictureTask:
+        """A task's pictures as a pool's models take them, whether or not it has an expert for it."""
+        config = self._configs[task]
+        return _HeadedTask(task, config, pool, manifest=self._manifest, batch=self._batch, cache=ImageCache())
+
 
 class _HeadedTask(PictureTask):
     """Pictures, and the head that the task's expert was trained with."""

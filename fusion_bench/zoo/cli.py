@@ -12,7 +12,8 @@ from fusion_bench.errors import FusionBenchError, unknown_name
 
 TEXT_RECIPE = "minilm_lora"
 DENSE_RECIPE = "nyuv2_resnet50"
-RECIPES = ("clip_mini", TEXT_RECIPE, DENSE_RECIPE)
+CLASSIFIERS = ("resnet50_ta8", "dinov2_base_ta8")
+RECIPES = ("clip_mini", TEXT_RECIPE, DENSE_RECIPE, *CLASSIFIERS)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
         return _headroom(options)
     if options.name not in RECIPES:
         raise unknown_name("recipe", options.name, RECIPES)
-    builders = {TEXT_RECIPE: _build_texts, DENSE_RECIPE: _build_dense}
+    builders = {TEXT_RECIPE: _build_texts, DENSE_RECIPE: _build_dense, **dict.fromkeys(CLASSIFIERS, _build_classifiers)}
     return builders.get(options.name, _build_pictures)(options)
 
 
@@ -86,6 +87,18 @@ def _build_dense(options: argparse.Namespace) -> int:
 
     settings = Training() if options.steps is None else Training(steps=options.steps)
     build(options.out, pool=DENSE_RECIPE, settings=settings, seed=options.seed, progress=bars())
+    return 0
+
+
+def _build_classifiers(options: argparse.Namespace) -> int:
+    from fusion_bench.zoo.bars import bars
+    from fusion_bench.zoo.classifiers import RECIPES as settings_of
+    from fusion_bench.zoo.classifiers import build
+
+    settings = settings_of[options.name]
+    if options.steps is not None:
+        settings = dataclasses.replace(settings, steps=options.steps)
+    build(options.out, pool=options.name, settings=settings, seed=options.seed, progress=bars())
     return 0
 
 

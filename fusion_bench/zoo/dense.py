@@ -22,10 +22,10 @@ from fusion_bench.modelpools.base import BASE
 from fusion_bench.modelpools.dense_resnet import DenseResnet
 from fusion_bench.progress import Progress, silent
 from fusion_bench.registry import build as built
-from fusion_bench.registry import read_config
 from fusion_bench.taskpools.dense import DenseExamples, enlarged
 from fusion_bench.taskpools.dense_prediction import DensePrediction
 from fusion_bench.weights import write_state_dict
+from fusion_bench.zoo.made import first_taskpool
 
 RECIPE = "nyuv2_resnet50"
 
@@ -68,7 +68,7 @@ def build(
     models = built("modelpool", pool, config_dir=config_dir)
     if not isinstance(models, DenseResnet):
         raise FusionBenchError(f"model pool {pool!r} is no dense_resnet", hint=f"the recipe makes {RECIPE}")
-    tasks = built("taskpool", _first_taskpool(pool, config_dir), config_dir=config_dir)
+    tasks = built("taskpool", first_taskpool(pool, config_dir), config_dir=config_dir)
     if not isinstance(tasks, DensePrediction):
         raise FusionBenchError(f"task pool {tasks.name!r} is no dense_prediction", hint="name one first in taskpools")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -76,6 +76,7 @@ def build(
         if (out / task / "model.safetensors").is_file():
             continue
         examples = tasks.examples(task, models)
+        torch.manual_seed(seed)  # a head is drawn
         encoder, head = train(
             models.model(BASE), models.fresh_head(examples.channels), examples, settings, seed, device=device,
             progress=progress,
@@ -97,7 +98,6 @@ def train(
     progress: Progress = silent,
 ) -> tuple[nn.Module, nn.Module]:
     """An encoder that starts as ``base``, which is not written to, and ``head``, trained on a task's training split."""
-    torch.manual_seed(seed)
     encoder = copy.deepcopy(base).train().requires_grad_(True).to(device)
     head = head.train().requires_grad_(True).to(device)
     images, truth = _in_memory(examples)
@@ -168,10 +168,3 @@ LOSSES: Mapping[str, Callable[[Tensor, Tensor, int], Tensor]] = {
     "normal": _cosine,
 }
 """Means over labelled pixels, by the kind of a task: cross-entropy, absolute error, 1 − cosine."""
-
-
-def _first_taskpool(pool: str, config_dir: Path | None) -> str:
-    named = read_config("modelpool", pool, config_dir=config_dir).get("taskpools") or []
-    if not named:
-        raise FusionBenchError(f"model pool {pool!r} names no task pool", hint="taskpools: [nyuv2]")
-    return str(named[0])

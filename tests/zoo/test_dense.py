@@ -49,16 +49,16 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def test_trained_experts_are_better_than_their_base_at_their_own_task(config: Path) -> None:
     told: list[tuple[str, int, int]] = []
-    settings = Training(steps=20, batch=3, rate=1e-3)
+    settings = Training(steps=30, batch=4, rate=1e-3)
     out = config.parent / "experts"
     build(out, pool="mine", settings=settings, config_dir=config, progress=lambda *said: told.append(said))
-    assert {told_of for told_of in told if told_of[1] == told_of[2]} == {(f"train {task}", 20, 20) for task in TASKS}
+    assert {told_of for told_of in told if told_of[1] == told_of[2]} == {(f"train {task}", 30, 30) for task in TASKS}
     pool = built("modelpool", "mine", config_dir=config)
     adapters = built("taskpool", "rooms", config_dir=config).bind(pool)
-    before = evaluate(pool.model("base"), adapters)
+    before = {task: evaluate(pool.model("base"), adapters, tasks=[task])[task] for task in TASKS}
     after = {task: evaluate(pool.model(task), adapters, tasks=[task])[task] for task in TASKS}
     assert after["segmentation"].value > max(0.6, before["segmentation"].value + 0.2)
-    assert after["normal"].extra["mean_angle"] < 0.85 * before["normal"].extra["mean_angle"]
+    assert after["normal"].extra["mean_angle"] < min(50, before["normal"].extra["mean_angle"])  # 54.7: of no use
     merged = evaluate(load_algorithm("simple_average").run(pool), adapters)
     assert all(0 <= merged[task].value <= 1 for task in TASKS)
 

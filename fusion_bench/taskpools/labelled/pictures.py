@@ -47,7 +47,11 @@ class PictureTask(LabelledTask):
         return self._split(split).picture(self._checked(split, index))
 
     def inputs(self, split: str) -> Iterator[Tensor]:
-        return self._standardised(self._array(split))
+        return self._standardised(self.images(split))
+
+    def batch(self, split: str, rows: np.ndarray) -> Tensor:
+        """Examples of a split as a model takes them, ``(len(rows), 3, h, w)``."""
+        return torch.cat(list(self._standardised(self.images(split)[rows])))
 
     def _standardised(self, images: np.ndarray) -> Iterator[Tensor]:
         wanted: PicturePool = self._pool
@@ -66,7 +70,8 @@ class PictureTask(LabelledTask):
     def _transform(self) -> dict[str, Any]:
         return self._sizing.facts()
 
-    def _array(self, split: str) -> np.ndarray:
+    def images(self, split: str) -> np.ndarray:
+        """All pictures of a split, uint8 ``(n, 3, h, w)``, decoded once and mapped; not to be written to."""
         if split not in self._images:
             sizing = self._sizing
 

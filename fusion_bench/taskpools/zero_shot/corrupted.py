@@ -141,7 +141,7 @@ class CorruptedTask(ImageTask):
         """The test pictures under one condition: made once, then mapped; pools that share a condition share it."""
         key = f"{TEST}/{name}/{severity}"
         if key not in self._images:
-            clean = self._array(TEST)
+            clean = self.images(TEST)
             libraries, seed = self._facts["libraries"], self._corruptions.seed
             done = {"corruption": name, "severity": severity, "seed": seed, "task": self.task, "libraries": libraries}
 
