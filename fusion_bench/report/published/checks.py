@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Literal
 
 from fusion_bench.report.published.digits import Printed, Span, check_average
-from fusion_bench.report.published.reading import Row, Table
+from fusion_bench.report.published.table import Row, Table
 
 Kind = Literal["average", "conflict", "copy", "range", "rounding", "heading"]
 

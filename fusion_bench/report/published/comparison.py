@@ -12,8 +12,8 @@ from typing import Any
 from fusion_bench import registry
 from fusion_bench.families import row_name
 from fusion_bench.hub.pool_sources import with_pins
-from fusion_bench.report.published.digits import Average, check_average
-from fusion_bench.report.published.reading import Row, Table
+from fusion_bench.report.published.digits import Average, Printed, check_average
+from fusion_bench.report.published.table import Row, Table
 
 _POOLS = ("modelpool", "taskpool")
 
@@ -30,7 +30,7 @@ class Beside:
         average: the published average, recomputed.
         inside: whether a number that would be printed like the published one lies in our interval; None where we have
             no interval, or where the published average disagrees with its own values.
-        differences: ours minus theirs by task, in points.
+        differences: ours minus theirs by task (or ``metric/task``), as the table prints them.
         differs: in what the protocols differ; None if they do not, as far as the table says.
         text: ``paper 72.2, here 72.0 ± 0.3``.
     """
@@ -106,13 +106,13 @@ def beside(results: Iterable[Mapping[str, Any]], tables: Iterable[Table]) -> lis
         rows = [
             (table, row)
             for table in every
-            if _pools(table) == pools and set(table.columns.values()) == set(result["tasks"])
+            if _pools(table) == pools and table.tasks == set(result["tasks"])
             for row in table.rows
             if row.algorithm and _corresponds(row, known[row.algorithm], config.get("algorithm"))
         ]
         if rows:
             found.append(_beside(result, *min(rows, key=_preference)))
-    return found
+    return [row for row in found if row.text]
 
 
 def _with_references(results: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -155,6 +155,8 @@ def _preference(found: tuple[Table, Row]) -> tuple[bool, Decimal, str]:
 
 def _average(table: Table, row: Row) -> Average:
     """The average over all columns: the stated one, or that of the values where none is stated."""
+    if table.by_measure:
+        return check_average([], None)
     for name, columns in table.averages.items():
         if set(columns) == set(table.columns) and name in row.averages:
             return table.check(row, name)
@@ -163,6 +165,7 @@ def _average(table: Table, row: Row) -> Average:
 
 def _beside(result: Mapping[str, Any], table: Table, row: Row) -> Beside:
     average, metrics = _average(table, row), result["metrics"]
+    ours = _ours(table, row, metrics)
     here, limits = 100 * metrics["accuracy/mean"], result.get("interval")
     interval = (100 * limits[0], 100 * limits[1]) if limits and all(map(math.isfinite, limits)) else None
     inside = None
@@ -178,13 +181,27 @@ def _beside(result: Mapping[str, Any], table: Table, row: Row) -> Beside:
         interval=interval,
         average=average,
         inside=inside,
-        differences={
-            task: 100 * metrics[f"accuracy/{task}"] - float(printed.value)
-            for column, task in table.columns.items()
-            if (printed := row.values.get(column)) is not None and f"accuracy/{task}" in metrics
-        },
+        differences={target: own - float(printed.value) for target, (own, printed) in ours.items()},
         differs=table.differs,
-        text=_text(average, here, interval),
+        text=_measures(ours) if table.by_measure else _text(average, here, interval),
+    )
+
+
+def _ours(table: Table, row: Row, metrics: Mapping[str, float]) -> dict[str, tuple[float, Printed]]:
+    """Our number and theirs by column, as the table prints them, where both are there."""
+    found = {}
+    for column, target in table.columns.items():
+        name, printed = target if "/" in target else f"accuracy/{target}", row.values.get(column)
+        if printed is not None and name in metrics:
+            found[target] = table.factors.get(column, 100) * metrics[name], printed
+    return found
+
+
+def _measures(ours: Mapping[str, tuple[float, Printed]]) -> str:
+    """``miou/segmentation: paper 39.0, here 38.7; …``; nothing where nothing can be compared."""
+    return "; ".join(
+        f"{target}: paper {printed.value:.{printed.decimals}f}, here {own:.{printed.decimals}f}"
+        for target, (own, printed) in ours.items()
     )
 
 

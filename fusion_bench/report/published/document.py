@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from fusion_bench.report.published.checks import Finding, findings
-from fusion_bench.report.published.reading import Table
+from fusion_bench.report.published.table import Table
 
 _INTRO = """\
 # Published numbers

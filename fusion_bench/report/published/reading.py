@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,96 +11,18 @@ import yaml
 
 from fusion_bench import registry
 from fusion_bench.errors import FusionBenchError, nearest, unknown_name
-from fusion_bench.report.published.digits import Average, Printed, check_average
+from fusion_bench.report.published.digits import Printed
+from fusion_bench.report.published.table import Row, Source, Table, task_of
 
 #: What a table's numbers count in, and the factor to per cent; ``mixed`` columns have units of their own.
 UNITS = {"percent": 1, "fraction": 100, "mixed": 1}
 
 _SOURCE = ("repository", "document", "place", "paper", "commit", "date")
 _TABLE = ("title", "source", "backbone", "experts", "merged", "condition", "metric", "unit", "columns", "rows")
-_MAYBE = ("modelpool", "taskpool", "differs", "note", "averages")
+_MAYBE = ("modelpool", "taskpool", "differs", "note", "averages", "factors")
 _ROW = ("method", "algorithm", "options", "unstated", "expert", "values", "average", "note")
 Algorithms: TypeAlias = Mapping[str, set[str]]  # the keys of every algorithm's YAML
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a table stands. What is not known is None, and ``unknown`` says why.
-
-    Attributes:
-        repository: ``owner/name``.
-        document: the file in it; ``place`` the table in the file.
-        paper: arXiv id.
-        commit: of the file that was read; ``date`` its day, YYYY-MM-DD.
-    """
-
-    repository: str | None
-    document: str | None
-    place: str | None
-    paper: str | None
-    commit: str | None
-    date: str | None
-    unknown: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method of a table.
-
-    Attributes:
-        method: the name as published.
-        algorithm: our name of exactly this method; None where we have none. ``options`` are the values that the
-            source states, on top of that algorithm's YAML; ``unstated`` names those that it leaves open.
-        expert: the task whose expert alone this row is.
-        values: by column, as published; None for an empty cell; empty where only averages are published.
-        averages: what is stated, by the average's name.
-    """
-
-    method: str
-    algorithm: str | None
-    options: Mapping[str, Any]
-    unstated: tuple[str, ...]
-    expert: str | None
-    values: Mapping[str, Printed | None]
-    averages: Mapping[str, Printed]
-    note: str | None
-
-
-@dataclass(frozen=True)
-class Table:
-    """A published table.
-
-    Attributes:
-        name: the file's name.
-        experts: the family of checkpoints; ``merged`` which of them a method fuses; ``condition`` of the test data.
-        modelpool, taskpool: ours with the same models and data, None where we have none; ``differs`` says in what our
-            protocol is another than the source's.
-        columns: heading as published to our name of the task.
-        averages: name of an average to the columns it is over.
-    """
-
-    name: str
-    title: str
-    source: Source
-    backbone: str
-    experts: str
-    merged: str
-    condition: str
-    metric: str
-    unit: str
-    modelpool: str | None
-    taskpool: str | None
-    differs: str | None
-    columns: Mapping[str, str]
-    averages: Mapping[str, tuple[str, ...]]
-    rows: tuple[Row, ...]
-    note: str | None
-
-    def check(self, row: Row, average: str) -> Average:
-        """An average of a row, recomputed."""
-        values = [row.values.get(column) for column in self.averages[average]]
-        return check_average(values, row.averages.get(average))
 
 
 def tables(folder: str | Path = "package://published") -> list[Table]:
@@ -146,6 +67,14 @@ def _table(path: Path, algorithms: Algorithms) -> Table:
         name: _columns(value, columns, f"{where}, average {name!r}")
         for name, value in _optional(fields, "averages", where).items()
     }
+    factors = _optional(fields, "factors", where)
+    for column, factor in factors.items():
+        if column not in columns:
+            raise unknown_name("column", str(column), columns, where=f"{where}, factors")
+        if type(factor) not in (int, float) or not factor > 0:
+            raise FusionBenchError(
+                f"{where}, factor {factor!r} of {column!r} is no number above 0", hint="leave it out for per cent"
+            )
     _check_pools(fields, columns, where)
     if not isinstance(fields["rows"], list) or not fields["rows"]:
         raise FusionBenchError(f"{where} has no rows", hint="rows: a list of {method: …, values: …}")
@@ -155,7 +84,7 @@ def _table(path: Path, algorithms: Algorithms) -> Table:
     )
     _no_twins([row.method for row in rows], where)
     rest: dict[str, Any] = {key: fields.get(key) for key in (*_TABLE, *_MAYBE)}
-    rest |= {"source": _source(fields["source"], where), "averages": averages, "rows": rows}
+    rest |= {"factors": factors, "source": _source(fields["source"], where), "averages": averages, "rows": rows}
     return Table(name=path.stem, **rest)
 
 
@@ -241,7 +170,7 @@ def _check_pools(fields: Mapping[str, Any], columns: Mapping[str, str], where: s
             raise unknown_name(group, str(name), registry.names(group), where=where)
     if fields.get("taskpool"):
         ours = set(registry.read_config("taskpool", fields["taskpool"])["tasks"])
-        for task in columns.values():
+        for task in map(task_of, columns.values()):
             if task not in ours:
                 raise unknown_name(f"task of {fields['taskpool']}", task, ours, where=where)
 

@@ -166,3 +166,26 @@ def test_nothing_is_changed(tables):
     before = repr(cases)
     beside(cases, tables)
     assert repr(cases) == before
+
+
+NYU = {"modelpool": "nyuv2_resnet50", "taskpool": "nyuv2"}
+
+
+def test_columns_of_other_measures_are_compared_one_by_one_and_not_averaged(tables):
+    shares = {"segmentation": 0.4, "depth": 0.7, "normal": 0.3}
+    made = result("simple_average", 0.5, accuracy=shares, pools=NYU)
+    measured = {"miou/segmentation": 0.4, "pixel_accuracy/segmentation": 0.66, "absolute_error/depth": 0.56}
+    made["metrics"] |= {**measured, "mean_angle/normal": 31.04}
+    (row,) = beside([made], tables)
+    assert row.text == (
+        "miou/segmentation: paper 39.0, here 40.0; pixel_accuracy/segmentation: paper 67.0, here 66.0; "
+        "absolute_error/depth: paper 55.1, here 56.0; mean_angle/normal: paper 30.4, here 31.0"
+    )
+    assert row.differences["mean_angle/normal"] == pytest.approx(0.64)  # degrees are not printed a hundredfold
+    assert row.differences["absolute_error/depth"] == pytest.approx(0.9)
+    assert (row.inside, row.average.mean) == (None, None)
+
+
+def test_nothing_stands_beside_a_result_that_has_none_of_the_measures(tables):
+    shares = {"segmentation": 0.4, "depth": 0.7, "normal": 0.3}
+    assert beside([result("simple_average", 0.5, accuracy=shares, pools=NYU)], tables) == []

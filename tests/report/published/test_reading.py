@@ -55,6 +55,8 @@ def test_a_sound_table_keeps_every_digit(read):
         (table_content(source=SOURCE | {"commit": None}), "commit is null and nothing says why", "unknown"),
         (table_content(source=SOURCE | {"unknown": ["commit"]}), "unknown is ['commit'], no mapping", "unknown"),
         (table_content(averages=["Avg"]), "averages is ['Avg'], no mapping", "averages"),
+        (table_content(factors={"Z": 1}), "unknown column 'Z' in published table 'broken', factors", "A, B"),
+        (table_content(factors={"A": 0}), "factor 0 of 'A' is no number above 0", ""),
         (with_row(options=["scaling"]), "row 'TIES', options is ['scaling'], no mapping", "options"),
         (with_row(unstated="scaling"), "row 'TIES', unstated is 'scaling', no list", "[scaling]"),
         (table_content(titel="x"), "has no field 'titel'", "title"),
@@ -94,7 +96,7 @@ def test_tables_of_our_pools_have_our_tasks_and_say_in_what_they_differ(shipped)
         "clip_vit_b32_ta8_tsv_m",
     }
     for table in ours:
-        assert set(table.columns.values()) == set(registry.read_config("taskpool", table.taskpool)["tasks"])
+        assert table.tasks == set(registry.read_config("taskpool", table.taskpool)["tasks"])
         assert table.differs
 
 
@@ -121,3 +123,20 @@ def test_rows_name_the_variant_that_the_source_means(shipped):
 def test_known_cells_stand_as_published(shipped, table, method, column, text):
     (row,) = [row for row in shipped[table].rows if row.method == method]
     assert row.values[column].text == text
+
+
+def test_rows_of_roberta_have_the_means_that_another_paper_quotes(shipped):
+    """SyMerge's tables: 85.6 for the experts, 80.2 for EMR-Merging."""
+    rows = {row.method: [cell.value for cell in row.values.values()] for row in shipped["roberta_base_glue_emr"].rows}
+    assert {len(values) for values in rows.values()} == {8}
+    assert f"{sum(rows['Individual']) / 8:.1f}" == "85.6"
+    assert f"{sum(rows['EMR-Merging']) / 8:.1f}" == "80.2"
+
+
+def test_a_paper_that_quotes_gpt2_quotes_it_whole(shipped):
+    quoted, own = (
+        [tuple(c.text for c in row.values.values()) for row in shipped[name].rows]
+        for name in ("gpt2_glue_emr", "gpt2_glue")
+    )
+    assert quoted[:-1] == own
+    assert list(shipped["gpt2_glue_emr"].columns.items()) == list(shipped["gpt2_glue"].columns.items())
