@@ -81,9 +81,9 @@ def record(
     for group in registry.GROUPS:
         config[group] = {k: v for k, v in result.config[group].items() if k not in _UNLOGGED}
     params = {**flat(config), **{group: result.case[group] for group in registry.GROUPS}}
-    params["precision"] = result.tags["precision"]
-    tags = {"mlflow.note.content": note(result), "data_access": ", ".join(result.data_access)}
-    run.log(result.metrics, params, {**tags, "model": "kept"} if kept else tags)
+    known = {name: result.tags[name] for name in ("precision", "placement", "weights_dtype")}
+    tags = {"mlflow.note.content": note(result), "data_access": ", ".join(result.data_access), **known}
+    run.log(result.metrics, {**params, **known}, {**tags, "model": "kept"} if kept else tags)
     for rival in rivals:
         store.remove_artifacts(rival, "model")
         store.client.set_tag(rival, "model", f"given up for {run.id}")

@@ -126,6 +126,8 @@ def _compute(
         shared: dict[str, Any] = {"cache": bound.cache, "device": case.device, "steps": bound.steps}
         predictions = evaluate(model, adapters, progress=progress, **shared)
         evaluating = time.perf_counter() - start
+    placing = bound.steps.placing
+    tags = {**tags, "placement": placing.how, "weights_dtype": placing.dtype}
     check_finite_losses(predictions)
     known = {task: p.value for task, p in experts.items()}
     start = time.perf_counter()
@@ -226,8 +228,9 @@ def summary(predictions: Mapping[str, Predictions], experts: Mapping[str, float]
     """The metrics of predictions: per task and their unweighted mean over tasks.
 
     ``accuracy/<task>`` is what the task is scored by, which is accuracy where it does not say otherwise; another metric
-    is there under its own name as well. Losses and calibration are of the tasks that have them, their means too;
-    relative to an expert that scores nothing, or less, there is no value, and then no mean.
+    is there under its own name as well. Losses and calibration are of the tasks that have them, their means too.
+    ``normalized/<task>`` is relative to the task's expert; where there is none, or one that scores nothing or less,
+    there is no value, and then no mean.
     """
     found: dict[str, dict[str, float]] = {"accuracy": {}, "loss": {}, "calibration_error": {}}
     named: dict[str, float] = {}
@@ -240,9 +243,8 @@ def summary(predictions: Mapping[str, Predictions], experts: Mapping[str, float]
             found["loss"][task] = float(p.loss.mean())
         if p.confidence is not None:
             found["calibration_error"][task] = calibration_error(torch.from_numpy(p.confidence), prediction == label)
-    if set(experts) >= set(predictions):
-        above = {task: value for task, value in found["accuracy"].items() if experts[task] > 0}
-        found["normalized"] = normalized_accuracy(above, experts)
+    above = {task: value for task, value in found["accuracy"].items() if experts.get(task, 0) > 0}
+    found["normalized"] = normalized_accuracy(above, experts)
     for metric, values in found.items():
         named |= {f"{metric}/{task}": value for task, value in values.items()}
         # relative to some experts only it would be no mean over the tasks

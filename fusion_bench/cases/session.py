@@ -158,19 +158,21 @@ class Session:
     def references(
         self, case: Case, progress: Progress = silent
     ) -> tuple[dict[str, Predictions], dict[str, Predictions]]:
-        """What base and experts (each on its own task) predict on the test split; their logits are kept.
+        """What base and experts (each on its own tasks) predict on the test split; their logits are kept.
 
-        Tasks without an expert of their name are left out of the second.
+        Tasks without an expert are left out of the second.
         """
         bound = self.bound(case)
         pool = bound.modelpool
-        own = [task for task in bound.taskpool.tasks if task in pool.expert_names]
+        own = {task: one.expert for task, one in bound.adapters.items() if one.expert in pool.expert_names}
         shared: dict[str, Any] = {"progress": progress, "cache": bound.cache, "device": case.device}
         low = evaluate(pool.lent("base"), bound.adapters, **shared, steps=bound.steps)
-        high: dict[str, Predictions] = {}
-        for task in own:  # one after the other, so that no two experts are in memory for it
-            high |= evaluate(pool.lent(task), bound.adapters, tasks=[task], **shared, steps=bound.steps)
-        for message in below_base(low, high):
+        found: dict[str, Predictions] = {}
+        for name in dict.fromkeys(own.values()):  # one after the other, so that no two experts are in memory for it
+            tasks = [task for task in own if own[task] == name]
+            found |= evaluate(pool.lent(name), bound.adapters, tasks=tasks, **shared, steps=bound.steps)
+        high = {task: found[task] for task in own}
+        for message in below_base(low, high, names=own):
             if (case.experiment, message) not in self._warned:  # once a session, not once a case
                 self._warned.add((case.experiment, message))
                 warnings.warn(f"{case.experiment}: {message}", stacklevel=2)

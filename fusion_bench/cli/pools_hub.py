@@ -73,6 +73,8 @@ def _asked(pool: Pool, sources: Mapping[str, Source], options: argparse.Namespac
         name = f"{pool.name}: {role}"
         try:
             if source.place != "hub":
+                if source in pool.made:
+                    return None  # no repository could have it
                 if local(source) is None:
                     raise FusionBenchError(f"{name}: {source.label}: {missing(source)}")
                 return None
@@ -151,7 +153,8 @@ def _fetch(options: argparse.Namespace) -> int:
     first: dict[Source, str] = {}
     for pool in wanted:
         for role, source in pool.sources.items():
-            first.setdefault(source, f"{pool.name}: {role}")
+            if source not in pool.made:
+                first.setdefault(source, f"{pool.name}: {role}")
     with display(f"fetch {', '.join(options.names)}", 0, 1) as progress:
         found = fetch({name: source for source, name in first.items()}, progress=progress, workers=options.workers)
     wrong = [one for one in found.values() if isinstance(one, FusionBenchError)]
@@ -159,5 +162,6 @@ def _fetch(options: argparse.Namespace) -> int:
         print(f"fusion_bench: {one_line(error)}", file=sys.stderr)
     for pool in wanted:
         lacking = len(pool.missing)
-        print(f"{pool.name}: {f'{lacking} of {len(pool.sources)} not here' if lacking else 'here'}")
+        made = f"; to be made: {pool.install}" if pool.made else ""
+        print(f"{pool.name}: {f'{lacking} of {len(pool.sources)} not here' if lacking else 'here'}{made}")
     return FAILED if wrong else OK

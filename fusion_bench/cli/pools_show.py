@@ -150,6 +150,8 @@ def _shown(pool: Pool) -> list[str]:
     if lacking:
         user = None if pool.file.is_relative_to(registry.folders(pool.group)[0]) else pool.file.parent.parent
         lines += ["", f"  {len(lacking)} of {len(pool.sources)} to be fetched: {command('fetch', [pool.name], user)}"]
+    if pool.made:
+        lines += ["", f"  {len(pool.made)} of {len(pool.sources)} to be made: {pool.install}"]
     return lines
 
 

@@ -25,10 +25,10 @@ Made by `python -m fusion_bench.hub.document` from the YAML files in `fusion_ben
   checkpoints fit together. By hand it is the same few lines as in `fusion_bench/config`, with paths instead of ids.
 
 Revisions: the files that ship were written without access to the hub. The commits in them are those that public records
-of others state for what they had fetched: for the CLIP towers, their adapters and data sets `artifact/upstream_revisions.json`
-of `minsik-choi126/actnull`, for the rest commits that several repositories name, or the hub's own page as it is stored
-elsewhere. They were not looked up by us. *pinned* counts the models that have one; `pools check` says of each whether it
-is there, and `--pin` writes those of the others down.
+of others state for what they had fetched: for the CLIP towers, their adapters and data sets that is
+`artifact/upstream_revisions.json` of `minsik-choi126/actnull`, for the rest commits that several repositories name, or
+the hub's own page as it is stored elsewhere. They were not looked up by us. *pinned* counts the models that have one;
+`pools check` says of each whether it is there, and `--pin` writes those of the others down.
 """
 
 _MEMORY = """

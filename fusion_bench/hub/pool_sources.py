@@ -68,6 +68,13 @@ class Pool:
         return found if isinstance(found, str) else None
 
     @property
+    def made(self) -> tuple[Source, ...]:
+        """Folders that are not here and that its command makes."""
+        if self.install is None:
+            return ()
+        return tuple(one for one in self.sources.values() if one.place == "path" and local(one) is None)
+
+    @property
     def published(self) -> tuple[str, ...]:
         """The published tables that its results are held against."""
         found = self.config.get("published", ())

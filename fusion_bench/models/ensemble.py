@@ -139,7 +139,7 @@ class TaskRouted(nn.Module):
     """One model per task; evaluation asks :meth:`for_task` and runs each task on its own.
 
     Args:
-        models: models by task.
+        models: models by task, or by the name of the expert whose tasks they are.
 
     Example:
         >>> TaskRouted({"mnist": nn.Identity()}).for_task("mnist")

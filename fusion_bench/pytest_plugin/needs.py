@@ -60,7 +60,7 @@ def absent(case: Case, config_dir: Path | None) -> str | None:
     from fusion_bench.errors import FusionBenchError
     from fusion_bench.hub import local, missing, read_pool
 
-    pools, others, lacks = [], [], []
+    pools, others, made, lacks = [], [], [], []
     for group, name in (("modelpool", case.modelpool), ("taskpool", case.taskpool)):
         try:
             written = read_pool(group, name, config_dir=config_dir)
@@ -71,8 +71,9 @@ def absent(case: Case, config_dir: Path | None) -> str | None:
         for source in pool.sources.values():
             if source.place == "python" and local(source) is None:
                 return f"install first: {pool.install or source.label} ({missing(source)})"
-            if source.place == "path" and pool.install and local(source) is None:
-                return f"make it first: {pool.install} ({missing(source)})"
+            if source in pool.made:
+                made.append(str(pool.install))
+                lacks.append(missing(source))
             if source.place == "hub" and local(source) is None:
                 lacks.append(f"{source.label}: {missing(source)}")
                 if source in written.sources.values():
@@ -84,7 +85,8 @@ def absent(case: Case, config_dir: Path | None) -> str | None:
     folder = "" if config_dir is None else f" --config-path {_near(config_dir)}"
     fetched = [f"fusion_bench pools fetch {' '.join(dict.fromkeys(pools))}{folder}"] if pools else []
     more = f"; {len(lacks) - 1} more" if len(lacks) > 1 else ""
-    return f"fetch first: {' && '.join([*fetched, *others])} ({lacks[0]}{more})"
+    what = "fetch" if fetched or others else "make"
+    return f"{what} first: {' && '.join([*fetched, *others, *dict.fromkeys(made)])} ({lacks[0]}{more})"
 
 
 def _field(override: str, group: str) -> str:

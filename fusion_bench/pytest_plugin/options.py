@@ -85,7 +85,13 @@ _WHERE_FREE: tuple[tuple[str, dict[str, Any]], ...] = (
             "help": "set a field, e.g. algorithm.scaling=0.2,0.4: one case per value; repeated: one per combination",
         },
     ),
-    ("device", {"default": "cpu", "help": "where models are fused and evaluated (default: cpu)"}),
+    (
+        "device",
+        {
+            "default": "cpu",
+            "help": "where models are evaluated (default: cpu); one that a GPU has no memory for runs layer by layer",
+        },
+    ),
     (
         "precision",
         {

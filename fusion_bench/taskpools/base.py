@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.progress import Counted, uncounted
 from fusion_bench.taskpools.batch import Batch
 from fusion_bench.taskpools.protocols import Group, Outcome, Protocol, Standard, Trial
 
@@ -32,6 +34,11 @@ class TaskAdapter(ABC):
     task: str
     classes: tuple[str, ...] = ()
     generates: bool = False
+
+    @property
+    def expert(self) -> str:
+        """Whose task it is: an expert's name, whether or not the model pool has one of that name."""
+        return self.task
 
     @abstractmethod
     def size(self, split: str) -> int:
@@ -63,6 +70,14 @@ class TaskAdapter(ABC):
             FusionBenchError: the task's examples are no pictures, or there is no such index.
         """
         raise FusionBenchError(f"examples of {self.task!r} cannot be shown", hint="its task pool has no pictures")
+
+    def measures(self, prediction: np.ndarray, label: np.ndarray) -> Mapping[str, float]:
+        """What else predicted classes are worth, by name; it is told beside the accuracy and decides nothing.
+
+        Args:
+            prediction, label: int64 ``(n,)``; -1 where a model answered none of the classes.
+        """
+        return {}
 
     @abstractmethod
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -105,8 +120,14 @@ class ScoredTask(TaskAdapter):
     metric: str
 
     @abstractmethod
-    def predictions(self, model: nn.Module, split: str, *, device: str, steps: Steps) -> Predictions:
-        """Run a model, already on ``device`` and in evaluation mode, over a split."""
+    def predictions(
+        self, model: nn.Module, split: str, *, device: str, steps: Steps, counted: Counted = uncounted
+    ) -> Predictions:
+        """Run a model, already on ``device`` and in evaluation mode, over a split.
+
+        Args:
+            counted: told now and then how many of the split's examples are done.
+        """
 
     def labels(self, split: str) -> Tensor:
         raise self._without("labels of classes")
@@ -146,11 +167,13 @@ class TaskPool(ABC):
         name: as the user types it.
         tasks: their names, in the order they are shown.
         protocol: which fusions a case makes of them, and what it evaluates.
+        belongs: names that the expert of a task may have, where that is not the task's own; see `own_experts`.
     """
 
     name: str
     tasks: tuple[str, ...]
     protocol: Protocol = Standard()
+    belongs: Mapping[str, Sequence[str]] = MappingProxyType({})
 
     @abstractmethod
     def bind(self, pool: ModelPool) -> Mapping[str, TaskAdapter]:
@@ -160,9 +183,18 @@ class TaskPool(ABC):
     def content_hash(self) -> str:
         """A hash of everything that evaluation reads."""
 
+    def own_experts(self, experts: Sequence[str]) -> dict[str, str]:
+        """The expert that each task belongs to, of a model pool with these; tasks that it has none for are left out.
+
+        It is the first that the pool has of the names in ``belongs``, else that of the task's name.
+        """
+        candidates = {task: (*self.belongs.get(task, ()), task) for task in self.tasks}
+        found = {task: next((name for name in names if name in experts), None) for task, names in candidates.items()}
+        return {task: name for task, name in found.items() if name is not None}
+
     def trials(self, experts: Sequence[str]) -> tuple[Trial, ...]:
         """The fusions that a case makes of a model pool with these experts; the first is its main one."""
-        return self.protocol.trials(self.tasks, experts)
+        return self.protocol.trials(self.tasks, experts, self.own_experts(experts))
 
     def groups(self, outcomes: Sequence[Outcome]) -> list[Group]:
         """What a case reports of its trials' outcomes beside the main trial's metrics."""

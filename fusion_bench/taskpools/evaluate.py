@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast
 
 import numpy as np
@@ -16,13 +16,15 @@ from fusion_bench.metrics.classification import cross_entropy
 from fusion_bench.metrics.predictions import Predictions
 from fusion_bench.models.ensemble import Ensemble
 from fusion_bench.models.lent import at_hand
-from fusion_bench.progress import Progress, silent
+from fusion_bench.progress import Counted, Progress, silent
 from fusion_bench.taskpools.ahead import ahead
 from fusion_bench.taskpools.base import ScoredTask, TaskAdapter
 from fusion_bench.taskpools.batch import Batch
+from fusion_bench.taskpools.placement import NoRoom
 from fusion_bench.taskpools.steps import Steps, pinned
 
 Kept = TypeVar("Kept", Tensor, Predictions)
+Found = TypeVar("Found")
 
 
 class LogitCache:
@@ -56,14 +58,16 @@ class LogitCache:
         return sum(kept.numel() * kept.element_size() for kept in self._kept.values() if isinstance(kept, Tensor))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Run:
     """What the evaluation of a model's tasks has in common."""
 
     split: str
     device: str
     cache: LogitCache | None
-    steps: Steps = field(default_factory=Steps)
+    steps: Steps
+    _there: ExitStack = field(default_factory=ExitStack)
+    _placed: tuple[nn.Module, nn.Module] | None = None
 
     def logits(self, model: nn.Module, adapter: TaskAdapter) -> Tensor:
         return self._found(model, adapter, "logits", adapter.logits)
@@ -74,8 +78,7 @@ class _Run:
     def _found(
         self, model: nn.Module, adapter: TaskAdapter, what: str, of: Callable[[nn.Module, Batch], Tensor]
     ) -> Tensor:
-        def compute() -> Tensor:
-            placed = at_hand(model).to(self.device).eval()  # not before: what is kept needs no model
+        def through(placed: nn.Module) -> Tensor:
             parts = []
             with closing(ahead(self._inputs(adapter))) as batches:
                 for batch in batches:
@@ -83,14 +86,36 @@ class _Run:
                     parts.append(self.steps.run(lambda part: of(placed, part), batch, self.device, doing=doing))
             return torch.cat(parts)
 
-        return self._cached(model, adapter, what, compute)
+        return self._cached(model, adapter, what, lambda: self._with(model, through))
 
-    def scored(self, model: nn.Module, adapter: ScoredTask) -> Predictions:
-        def compute() -> Predictions:
-            placed = at_hand(model).to(self.device).eval()
-            return adapter.predictions(placed, self.split, device=self.device, steps=self.steps)
+    def scored(self, model: nn.Module, adapter: ScoredTask, counted: Counted) -> Predictions:
+        def through(placed: nn.Module) -> Predictions:
+            return adapter.predictions(placed, self.split, device=self.device, steps=self.steps, counted=counted)
 
-        return self._cached(model, adapter, "scored", compute)
+        return self._cached(model, adapter, "scored", lambda: self._with(model, through))
+
+    def _with(self, model: nn.Module, work: Callable[[nn.Module], Found]) -> Found:
+        """What work finds, with fewer weights on the device if they leave no room for it."""
+        while True:
+            try:
+                return work(self._put(model))
+            except NoRoom:
+                if not self.steps.placing.fewer(self.device):
+                    raise
+            self.close()
+
+    def _put(self, model: nn.Module) -> nn.Module:
+        """The model where it runs; the last one stays there for its next task."""
+        if self._placed is None or self._placed[0] is not model:
+            self.close()
+            placed = self._there.enter_context(self.steps.placing.put(at_hand(model), self.device))
+            self._placed = (model, placed)
+        return self._placed[1]
+
+    def close(self) -> None:
+        """Take the last model from the device."""
+        self._placed = None
+        self._there.close()
 
     def _cached(self, model: nn.Module, adapter: TaskAdapter, what: str, compute: Callable[[], Kept]) -> Kept:
         if self.cache is None:
@@ -116,13 +141,15 @@ def evaluate(
 ) -> dict[str, Predictions]:
     """Run a model on a split of each task.
 
-    A model that has ``for_task(name)`` is evaluated on the variant it returns; an `Ensemble` combines its members'
-    logits. Where an adapter generates, a model's predictions are what it answers, those of an ensemble the largest of
-    its combined logits; confidence and loss always come from logits.
+    A model that has ``for_task(name)`` is evaluated on the variant it returns for the name of a task's expert, which is
+    the task's own name unless its pool says otherwise; an `Ensemble` combines its members' logits. Where an adapter
+    generates, a model's predictions are what it answers, those of an ensemble the largest of its combined logits;
+    confidence and loss always come from logits.
 
     Args:
         tasks: some of the adapters' names; all when None.
-        progress: called once a task with the task's name, and the batches done, in examples.
+        progress: called with the task's name and the examples done: before and after each task, and as a `ScoredTask`
+            counts.
         cache: where logits of the pool's own models are kept and found.
         steps: the type that models compute in, and how many examples devices had room for; None: float32, not known.
 
@@ -137,28 +164,34 @@ def evaluate(
     run = _Run(split, device, cache, steps or Steps())
     total, done = sum(adapters[task].size(split) for task in chosen), 0
     results = {}
-    for task in chosen:
-        adapter = adapters[task]
-        route = getattr(model, "for_task", None)
-        variant: nn.Module = model if route is None else route(task)
-        progress(f"evaluate {task}", done, total)
-        if isinstance(adapter, ScoredTask):
-            results[task] = _scored(variant, adapter, run)
-        else:
-            logits, answers = _outputs(variant, adapter, run)
-            results[task] = _predictions(task, logits, answers, adapter.labels(split), adapter.clusters(split))
-        done += adapter.size(split)
-        progress(f"evaluate {task}", done, total)
+    with closing(run):
+        for task in chosen:
+            adapter = adapters[task]
+            route = getattr(model, "for_task", None)
+            variant: nn.Module = model if route is None else route(adapter.expert)
+            progress(f"evaluate {task}", done, total)
+            if isinstance(adapter, ScoredTask):
+                results[task] = _scored(variant, adapter, run, _counting(progress, f"evaluate {task}", done, total))
+            else:
+                logits, answers = _outputs(variant, adapter, run)
+                found = _predictions(task, logits, answers, adapter.labels(split), adapter.clusters(split))
+                results[task] = replace(found, extra=adapter.measures(found.prediction, found.label))
+            done += adapter.size(split)
+            progress(f"evaluate {task}", done, total)
     return results
 
 
-def _scored(model: nn.Module, adapter: ScoredTask, run: _Run) -> Predictions:
+def _counting(progress: Progress, stage: str, before: int, total: int) -> Counted:
+    return lambda done: progress(stage, before + done, total)
+
+
+def _scored(model: nn.Module, adapter: ScoredTask, run: _Run, counted: Counted) -> Predictions:
     if isinstance(model, Ensemble):
         raise FusionBenchError(
             f"{adapter.task!r} is scored by {adapter.metric}: there are no logits of members to combine",
             hint="use an algorithm that makes one model, or leave the task out",
         )
-    return run.scored(model, adapter)
+    return run.scored(model, adapter, counted)
 
 
 def _outputs(model: nn.Module, adapter: TaskAdapter, run: _Run) -> tuple[Tensor, Tensor | None]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fusion_bench.modelpools.base import ModelPool
 from fusion_bench.modelpools.needed import require
+from fusion_bench.modelpools.view import whole
 from fusion_bench.taskpools.base import TaskAdapter, TaskPool
 from fusion_bench.taskpools.harness import (
     Catalogue,
@@ -76,6 +77,7 @@ class LmEvaluation(TaskPool):
         self._chat, self._limit = options.apply_chat_template, options.limit
         self._path = None if options.include_path is None else Path(options.include_path).expanduser()
         self.tasks = tuple(self._configs)
+        self.belongs = {task: config.expert for task, config in self._configs.items() if config.expert}
         self.protocol = read_protocol(protocol, where=self._where)
         self._opened: dict[str, OpenTask] = {}
         self._fits: dict[str, int] = {}
@@ -84,8 +86,10 @@ class LmEvaluation(TaskPool):
         from fusion_bench.modelpools.text_models import CausalPool
 
         models = require(pool, CausalPool, by=self._where)
+        own = self.own_experts(whole(pool).expert_names)  # a protocol that hides one leaves its task to no other
+        shared: dict[str, Any] = {"batch": self._batch, "chat": self._chat, "fits": self._fits}
         return {
-            task: HarnessTask(opened, models.tokenizer, batch=self._batch, chat=self._chat, fits=self._fits)
+            task: HarnessTask(opened, models.tokenizer, expert=own.get(task), **shared)
             for task, opened in self._open().items()
         }
 

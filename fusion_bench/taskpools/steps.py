@@ -8,13 +8,12 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from fusion_bench.errors import FusionBenchError, unknown_name
+from fusion_bench.errors import unknown_name
 from fusion_bench.taskpools.batch import Batch, moved
+from fusion_bench.taskpools.placement import NoRoom, Placing, is_out_of_memory
 
 Precision = Literal["float32", "bfloat16"]
 Wish = Literal["auto", "float32", "bfloat16"]
-
-_SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "alloc_failed")  # of torch, on CUDA and CPUs
 
 
 class Steps:
@@ -23,6 +22,10 @@ class Steps:
     Args:
         wish: ``bfloat16`` is autocast's: products in it, sums and weights as they are. ``auto`` is that on CUDA
             devices that compute in it (compute capability 8 and above), ``float32`` elsewhere.
+        room: see `Placing`.
+
+    Attributes:
+        placing: where models are put, and what became of it.
 
     Raises:
         FusionBenchError: another wish.
@@ -32,10 +35,10 @@ class Steps:
         'float32'
     """
 
-    def __init__(self, wish: Wish = "float32") -> None:
+    def __init__(self, wish: Wish = "float32", *, room: Mapping[str, int] | None = None) -> None:
         if wish not in get_args(Wish):
             raise unknown_name("precision", str(wish), get_args(Wish))
-        self.wish = wish
+        self.wish, self.placing = wish, Placing(room)
         self._limits: dict[str, int] = {}
 
     def precision(self, device: str) -> Precision:
@@ -58,7 +61,7 @@ class Steps:
             doing: how messages call it.
 
         Raises:
-            FusionBenchError: not even one example fits.
+            NoRoom: not even one example fits. The size is forgotten: with fewer weights there, more may.
         """
         parts: list[Tensor] = []
         start, size = 0, _examples(batch)
@@ -70,7 +73,8 @@ class Steps:
                 start = stop
                 continue
             if stop - start == 1:
-                raise FusionBenchError(
+                self._limits.pop(device, None)
+                raise NoRoom(
                     f"{doing}: {device} runs out of memory with one example at a time",
                     hint="use a device with more memory, or smaller models",
                 )
@@ -103,20 +107,6 @@ def precision_on(device: str, wish: Wish) -> Precision:
         return wish
     on_cuda = torch.device(device).type == "cuda"
     return "bfloat16" if on_cuda and torch.cuda.get_device_capability(device) >= (8, 0) else "float32"
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory did not suffice.
-
-    Example:
-        >>> is_out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to …"))
-        True
-        >>> is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-        False
-    """
-    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _SIGNS)
 
 
 def pinned(batch: Batch) -> Batch:

@@ -12,6 +12,8 @@ from fusion_bench.cases import Case, CaseResult, Session, matrix, run_case
 from fusion_bench.cases.fingerprint import fingerprint, plugin_hash
 from fusion_bench.cases.prepare import prepare, seeded
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.taskpools import placement
+from fusion_bench.taskpools.streaming import least_room
 from fusion_bench.taskpools.zero_shot import ImageTask
 
 
@@ -43,6 +45,29 @@ def test_it_is_recorded_and_told_apart(case: Case, toy_config: Path, uri: str) -
     assert half.fingerprint != plain.fingerprint
     assert half.metrics["loss/mean"] != plain.metrics["loss/mean"]
     assert half.metrics["loss/mean"] == pytest.approx(plain.metrics["loss/mean"], rel=0.05)
+
+
+def test_how_and_in_which_type_weights_lay_is_recorded(
+    case: Case, toy_config: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU that has not the memory for all weights: the same outcomes and the same fingerprint."""
+    plain, params, tags = run(case, toy_config, uri, "auto")
+    for found in (params, tags, plain.tags):
+        assert (found["placement"], found["weights_dtype"]) == ("whole", "float32")
+    least = []
+
+    def full(device: str) -> int:
+        return least[0]
+
+    with Session(config_dir=toy_config, tracking_uri="") as session:
+        least.append(least_room(session.modelpool(case).model("base")))
+    monkeypatch.setattr(placement, "free_for_weights", full)
+    with pytest.warns(UserWarning, match="a layer at a time, which is slow"):
+        streamed, params, tags = run(case, toy_config, uri, "auto")
+    assert params["placement"] == tags["placement"] == streamed.tags["placement"] == "streamed"
+    assert streamed.fingerprint == plain.fingerprint
+    assert streamed.outcomes == plain.outcomes
+    assert streamed.metrics["loss/mean"] == plain.metrics["loss/mean"]
 
 
 @pytest.mark.parametrize("precision", ["auto", "float32"])

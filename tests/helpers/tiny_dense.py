@@ -1,4 +1,4 @@
-"""Planted scenes with a class, a depth and a normal of every pixel, and small dilated ResNets, laid as published ones."""
+"""Planted scenes with a class, a depth and a normal of every pixel, and small dilated ResNets, stored as published."""
 
 from __future__ import annotations
 

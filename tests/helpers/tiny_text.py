@@ -156,3 +156,27 @@ def write_glue(root: Path, tasks: Sequence[str], *, train: int = 60, test: int =
         configs.append({"config_name": task, "data_files": files})
     (folder / "README.md").write_text(f"---\n{yaml.safe_dump({'configs': configs})}---\n")
     return folder
+
+
+def write_stsb(root: Path, labels: Any = None, *, test: int = 40) -> None:
+    """STS-B beside the tasks of `write_glue`, its label a float32 as GLUE has it."""
+    import numpy as np
+    from datasets import Dataset, Features, Value
+
+    folder = root / "nyu-mll" / "glue"
+    kinds = {"sentence1": "string", "sentence2": "string", "label": "float32", "idx": "int32"}
+    features = Features({column: Value(kind) for column, kind in kinds.items()})
+    for place, (split, size) in enumerate({"train": 60, "validation": test, "test": 10}.items()):
+        truth = np.random.default_rng(place).integers(0, 26, size) / 5 if split != "test" else np.full(size, -1.0)
+        texts = {f"sentence{at}": sentences(size, seed=10 * place + at) for at in (1, 2)}
+        own = list(truth if labels is None else labels[:size])
+        content = {**texts, "label": own, "idx": list(range(size))}
+        data = Dataset.from_dict(content, features=None if labels else features)
+        (folder / "stsb").mkdir(parents=True, exist_ok=True)
+        data.to_parquet(folder / "stsb" / f"{split}-00000-of-00001.parquet")
+    card = folder / "README.md"
+    configs = yaml.safe_load(card.read_text().split("---")[1])["configs"]
+    splits = ("train", "validation", "test")
+    files = [{"split": split, "path": f"stsb/{split}-*"} for split in splits]
+    configs = [c for c in configs if c["config_name"] != "stsb"] + [{"config_name": "stsb", "data_files": files}]
+    card.write_text(f"---\n{yaml.safe_dump({'configs': configs})}---\n")

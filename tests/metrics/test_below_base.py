@@ -46,6 +46,13 @@ def test_only_tasks_whose_expert_is_below_are_named_in_their_order() -> None:
     assert below_base({}, {}) == []
 
 
+def test_an_expert_is_named_where_its_name_is_not_the_tasks() -> None:
+    base, expert = {"t": answers([1, 1]), "u": answers([1, 1])}, {"t": answers([0, 1]), "u": answers([0, 1])}
+    named, plain = below_base(base, expert, names={"t": "math", "u": "u"})
+    assert named.startswith("t: the expert math scores 0.5000")
+    assert plain.startswith("u: the expert scores 0.5000")
+
+
 def test_scores_are_compared_example_by_example() -> None:
     rng = np.random.default_rng(0)
     hard = rng.normal(size=40)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.metrics.intervals import accuracy_intervals, mean_accuracy_interval
 from fusion_bench.metrics.paired import paired_difference
 from fusion_bench.metrics.ranking import rank_runs
-from fusion_bench.metrics.scores import example_scores, spearman, spearman_scores
+from fusion_bench.metrics.scores import example_scores, matthews, pearson, spearman, spearman_scores
 from fusion_bench.metrics.seeds import seeded_mean
 
 
@@ -29,9 +30,35 @@ def test_spearman_is_scipys(seed: int) -> None:
     assert spearman(x, y) == pytest.approx(spearmanr(x, y).statistic, abs=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_pearson_is_numpys_and_of_ranks_it_is_spearman(seed: int) -> None:
+    x, y = pairs(np.random.default_rng(seed), 200, 0.6)
+    assert pearson(x, y) == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-12)
+    assert pearson(rankdata(x), rankdata(y)) == pytest.approx(spearman(x, y), abs=1e-12)
+    assert pearson(3 * x - 7, y) == pytest.approx(pearson(x, y), abs=1e-12)
+
+
 def test_a_model_that_always_says_the_same_orders_nothing() -> None:
+    assert pearson(np.full(9, 0.1), np.arange(9.0)) == pearson(np.arange(9.0), np.full(9, 0.1)) == 0.0
     assert spearman(np.full(9, 0.1), np.arange(9.0)) == 0.0
     assert spearman_scores(np.full(9, 0.1), np.arange(9.0)).tolist() == [0.0] * 9
+
+
+@given(st.integers(2, 60), st.integers(0, 10_000))
+def test_matthews_of_two_classes_is_pearsons_correlation(n: int, seed: int) -> None:
+    prediction, label = np.random.default_rng(seed).integers(0, 2, (2, n))
+    assert matthews(prediction, label) == pytest.approx(pearson(prediction, label), abs=1e-12)
+
+
+def test_matthews_of_more_classes_is_torchmetrics() -> None:
+    from torchmetrics.functional.classification import multiclass_matthews_corrcoef
+
+    prediction, label = np.random.default_rng(0).integers(0, 4, (2, 300))
+    prediction[:150] = label[:150]
+    theirs = multiclass_matthews_corrcoef(torch.from_numpy(prediction), torch.from_numpy(label), num_classes=4)
+    assert matthews(prediction, label) == pytest.approx(float(theirs), abs=1e-6)
+    assert matthews(prediction - 1, label - 1) == matthews(prediction, label)  # -1, no answer, is one like others
+    assert matthews(np.zeros(9, dtype=int), np.arange(9)) == 0.0
 
 
 @given(st.integers(3, 40), st.integers(0, 10_000), st.integers(1, 8))

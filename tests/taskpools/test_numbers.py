@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from scipy.stats import spearmanr
+from scipy.stats import pearsonr, spearmanr
 
 import fusion_bench
 from fusion_bench.analysis.paths import loss_path
@@ -25,30 +25,9 @@ from fusion_bench.taskpools.evaluate import evaluate
 from fusion_bench.taskpools.text.numbers import NO_NUMBER, number
 from fusion_bench.tracking.location import locate_store
 from fusion_bench.tracking.records import read_records
-from tests.helpers.tiny_text import random_model, sentences, t5_config, t5_tokenizer, write_glue
+from tests.helpers.tiny_text import random_model, t5_config, t5_tokenizer, write_glue, write_stsb
 
-N = 40
-
-
-def write_stsb(root: Path, labels: Any = None) -> None:
-    """STS-B beside the tasks of `write_glue`, its label a float32 as GLUE has it."""
-    from datasets import Dataset, Features, Value
-
-    folder = root / "nyu-mll" / "glue"
-    features = Features({"sentence1": Value("string"), "sentence2": Value("string"), "label": Value("float32")})
-    for place, (split, size) in enumerate({"train": 60, "validation": N, "test": 10}.items()):
-        truth = np.random.default_rng(place).integers(0, 26, size) / 5 if split != "test" else np.full(size, -1.0)
-        texts = {f"sentence{at}": sentences(size, seed=10 * place + at) for at in (1, 2)}
-        own = list(truth if labels is None else labels[:size])
-        data = Dataset.from_dict({**texts, "label": own}, features=None if labels else features)
-        (folder / "stsb").mkdir(parents=True, exist_ok=True)
-        data.to_parquet(folder / "stsb" / f"{split}-00000-of-00001.parquet")
-    card = folder / "README.md"
-    configs = yaml.safe_load(card.read_text().split("---")[1])["configs"]
-    splits = ("train", "validation", "test")
-    files = [{"split": split, "path": f"stsb/{split}-*"} for split in splits]
-    configs = [c for c in configs if c["config_name"] != "stsb"] + [{"config_name": "stsb", "data_files": files}]
-    card.write_text(f"---\n{yaml.safe_dump({'configs': configs})}---\n")
+N = 40  # test examples of `write_stsb`
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +79,9 @@ def test_a_text_that_is_a_number() -> None:
 
 def test_scores_are_spearmans_of_what_is_generated(pool: Any) -> None:
     adapter = taskpool(batch_size=7).bind(pool)["stsb"]
-    found = evaluate(pool.model("stsb"), {"stsb": adapter})["stsb"]
+    heard: list[int] = []
+    found = evaluate(pool.model("stsb"), {"stsb": adapter}, progress=lambda *said: heard.append(said[1]))["stsb"]
+    assert heard == [0, 7, 14, 21, 28, 35, 40, 40]
     own, model, columns = t5_tokenizer(), pool.model("stsb"), adapter.texts("test")
     numbers = []
     for first, second in zip(columns["sentence1"], columns["sentence2"], strict=True):
@@ -113,7 +94,12 @@ def test_scores_are_spearmans_of_what_is_generated(pool: Any) -> None:
     assert len(set(truth)) > 10
     values = [NO_NUMBER if each is None else each for each in numbers]
     assert found.value == pytest.approx(spearmanr(values, truth).statistic, abs=1e-9)
-    assert found.extra == {"no_number": sum(none) / N}
+    linear = pearsonr(values, truth).statistic
+    assert found.extra == {
+        "pearson": pytest.approx(linear),
+        "pearson_spearman": pytest.approx((linear + found.value) / 2),
+        "no_number": sum(none) / N,
+    }
     assert (found.metric, found.loss, found.confidence, len(found.score)) == ("spearman", None, None, N)
     with pytest.raises(FusionBenchError, match="no example is simply right or wrong"):
         _ = found.correct

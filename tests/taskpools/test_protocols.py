@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.taskpools.protocols import Group, Outcome, Standard, Trial, read_protocol
+from fusion_bench.taskpools.protocols import Group, Outcome, Protocol, Standard, Trial, read_protocol
 from fusion_bench.taskpools.protocols.few_shot import FewShot
 from fusion_bench.taskpools.protocols.growing import Growing
 from fusion_bench.taskpools.protocols.sensitivity import Sensitivity
@@ -176,6 +176,27 @@ def test_a_pool_with_tasks_of_no_expert_keeps_them_out_of_the_subsets() -> None:
     assert {t.experts for t in trials[1:]} == {("a", "b"), ("a", "c"), ("b", "c"), ("a", "b", "c")}
     with pytest.raises(FusionBenchError, match="subsets of 5 experts of 4"):
         Growing(sizes=(5,)).trials(ABCD, ABCD)
+
+
+OWN = {"a": "x", "b": "x", "c": "y"}  # two tasks of one expert, one of another, and d of none
+
+
+def test_a_subset_of_experts_is_evaluated_on_all_their_tasks() -> None:
+    trials = Growing(sizes=(1, 2)).trials(ABCD, ("z", "y", "x"), OWN)
+    assert {t.experts: t.tasks for t in trials[1:]} == {("x",): ("a", "b"), ("y",): ("c",), ("y", "x"): ("c", "a", "b")}
+    assert trials[0].group == "main"
+    (whole, *_) = Growing(sizes=(2,)).trials(("a", "b", "c"), ("x", "y"), OWN)
+    assert (whole.group, whole.tasks) == ("2_tasks", ("a", "b", "c"))
+
+
+def test_the_expert_of_an_unseen_task_is_hidden_whatever_its_name() -> None:
+    (trial,) = Unseen(unseen=("b",)).trials(ABCD, ("x", "y", "b"), OWN)
+    assert (trial.experts, trial.chosen_on) == (("y",), ("a", "c", "d"))
+
+
+@pytest.mark.parametrize("protocol", [Standard(), FewShot(shots=(1,), draws=1), Sensitivity()])
+def test_where_all_experts_are_given_it_does_not_matter_whose_a_task_is(protocol: Protocol) -> None:
+    assert protocol.trials(ABCD, ("x", "y"), OWN) == protocol.trials(ABCD, ("x", "y"))
 
 
 def test_mean_and_spread_over_draws() -> None:

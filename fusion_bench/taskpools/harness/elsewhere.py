@@ -13,14 +13,13 @@ from fusion_bench.hub import Source, local, missing
 from fusion_bench.hub.files import of_split
 from fusion_bench.taskpools.harness.options import HarnessTaskConfig
 
-_SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
-
 
 def redirected(config: HarnessTaskConfig, settings: Mapping[str, Any], file: Path, *, where: str) -> str:
     """The text of a YAML file, in the harness' own language, that is a task with its data elsewhere.
 
-    The Parquet files of the splits that the task names are given one by one: what is fetched of a data set with several
-    configurations is the one that is needed, and its card names files of the others.
+    The Parquet files of the splits that the task reads are given one by one: what is fetched of a data set with several
+    configurations is the one that is needed, and its card names files of the others. Some tasks name splits beside
+    those, under names that their data has not: they are not looked for.
 
     Args:
         config: with ``data``.
@@ -44,9 +43,7 @@ def redirected(config: HarnessTaskConfig, settings: Mapping[str, Any], file: Pat
             hint="fusion_bench pools fetch, with the task pool's name, on a machine with network",
         )
     subset = config.subset or settings.get("dataset_name")
-    shots = settings.get("fewshot_config")
-    named = [settings.get(key) for key in _SPLITS] + [shots.get("split") if isinstance(shots, Mapping) else None]
-    files = {str(split): of_split(folder, str(split), subset) for split in dict.fromkeys(filter(None, named))}
+    files = {split: of_split(folder, split, subset) for split in dict.fromkeys(_read(settings))}
     for split, found in files.items():
         if not found:
             raise FusionBenchError(
@@ -61,3 +58,14 @@ def redirected(config: HarnessTaskConfig, settings: Mapping[str, Any], file: Pat
         "dataset_kwargs": {"data_files": {split: [str(p.absolute()) for p in found] for split, found in files.items()}},
     }
     return yaml.safe_dump(changed)
+
+
+def _read(settings: Mapping[str, Any]) -> list[str]:
+    """The splits that the harness reads of a task: what it evaluates, and what examples in prompts are from."""
+    evaluated = settings.get("test_split") or settings.get("validation_split")
+    shots = settings.get("fewshot_config")
+    shots = shots if isinstance(shots, Mapping) else {}
+    shown = shots.get("split") or settings.get("fewshot_split")
+    if not shown and shots.get("samples") is None:
+        shown = settings.get("training_split") or settings.get("validation_split")
+    return [str(split) for split in (evaluated, shown) if split]

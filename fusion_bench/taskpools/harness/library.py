@@ -8,7 +8,8 @@ import io
 import logging
 import os
 import random
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from unittest import mock
@@ -63,19 +64,30 @@ def version() -> str:
     return version_of(LIBRARY)
 
 
+Aloud = Callable[[], contextlib.AbstractContextManager[None]]
+
+
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> Iterator[Aloud]:
     """Without what the harness, and the libraries that it calls, log and print, bars of progress among them.
 
-    Its bars and a part of its messages cannot be switched off, so the process' streams lead nowhere meanwhile.
+    Its bars and a part of its messages cannot be switched off, so the process' streams lead nowhere meanwhile; with
+    what this yields, ``with aloud():``, they lead for a while to where they led.
     """
+    output, errors = sys.stdout, sys.stderr
+
+    @contextlib.contextmanager
+    def aloud() -> Iterator[None]:
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+            yield
+
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL + 1)
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            yield
+            yield aloud
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+_Name = Annotated[str, Field(min_length=1)]
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
 
 
 class HarnessTaskConfig(BaseModel):
@@ -20,6 +28,8 @@ class HarnessTaskConfig(BaseModel):
             of the harness' own way to it: the same repository at a revision that is pinned.
         subset, revision: of ``data``; the configuration that the task names when None.
         test_size: how many examples this was written for.
+        expert: whose task it is: the name of an expert, or several, the first that a model pool has counting. Where a
+            pool has none of them the task has no expert, but for one of its own name.
 
     Example:
         >>> HarnessTaskConfig(task="gsm8k", metric="exact_match", filter="flexible-extract").num_fewshot is None
@@ -36,6 +46,7 @@ class HarnessTaskConfig(BaseModel):
     subset: str | None = None
     revision: str | None = None
     test_size: int | None = Field(default=None, ge=1)
+    expert: Annotated[tuple[_Name, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> HarnessTaskConfig:

@@ -7,9 +7,12 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.progress import Counted, uncounted
+from fusion_bench.taskpools.harness.answers import Answers
 from fusion_bench.taskpools.harness.library import SEEDS, quiet, seeded
 from fusion_bench.taskpools.harness.opened import OpenTask
-from fusion_bench.taskpools.steps import Steps, is_out_of_memory
+from fusion_bench.taskpools.placement import NoRoom, is_out_of_memory
+from fusion_bench.taskpools.steps import Steps
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,17 +31,21 @@ def run(
     device: str,
     steps: Steps,
     fits: MutableMapping[str, int],
+    counted: Counted = uncounted,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """What the harness reports of a model: its numbers by ``metric,filter``, and its record of every example.
 
     Args:
-        model: a causal language model of transformers on ``device``. Nothing is written to it.
+        model: a causal language model of transformers on ``device``, or one whose layers come there when they are
+            called. Nothing is written to it.
         batch: examples at once, at most.
         chat: whether prompts go through the tokenizer's chat template.
         fits: by device, how many examples memory sufficed for; kept up to date.
+        counted: told how many examples are answered; from the start again where a batch did not fit.
 
     Raises:
-        FusionBenchError: another kind of model, no room for one example, or a task that the harness cannot run.
+        NoRoom: not even one example fits. The size is forgotten: with fewer weights there, more may.
+        FusionBenchError: another kind of model, or a task that the harness cannot run.
     """
     from transformers import PreTrainedModel
 
@@ -49,11 +56,12 @@ def run(
         )
     while True:
         size = min(batch, fits.get(device, batch))
-        found = _attempt(model, opened, tokenizer, size, chat, device, steps)
+        found = _attempt(model, opened, tokenizer, size, chat, device, steps, counted)
         if found is not None:
             return found
         if size == 1:
-            raise FusionBenchError(
+            fits.pop(device, None)
+            raise NoRoom(
                 f"evaluating {opened.name!r}: {device} runs out of memory with one example at a time",
                 hint="use a device with more memory, or smaller models",
             )
@@ -62,7 +70,14 @@ def run(
 
 
 def _attempt(
-    model: Any, opened: OpenTask, tokenizer: Any, size: int, chat: bool, device: str, steps: Steps
+    model: Any,
+    opened: OpenTask,
+    tokenizer: Any,
+    size: int,
+    chat: bool,
+    device: str,
+    steps: Steps,
+    counted: Counted,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
     """None where memory did not suffice."""
     import torch
@@ -72,7 +87,7 @@ def _attempt(
     half = steps.precision(device) == "bfloat16"
     task = opened.task
     try:
-        with quiet(), seeded(device):
+        with quiet() as aloud, seeded(device):
             wrapped = HFLM(
                 pretrained=model,
                 backend="causal",
@@ -81,6 +96,8 @@ def _attempt(
                 mixed_precision_dtype="bfloat16" if half else None,
                 softmax_dtype="float32",
             )
+            wrapped.set_cache_hook(Answers(opened, counted, aloud))
+            wrapped._device = torch.device(device)  # else where its first weight lies, which may come only when needed
             task.set_fewshot_seed(SEEDS["fewshot"])  # else a second model would get other examples in its prompts
             with torch.inference_mode():
                 found: Any = evaluate(

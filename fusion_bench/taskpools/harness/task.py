@@ -8,6 +8,7 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.progress import Counted, uncounted
 from fusion_bench.taskpools.base import ScoredTask
 from fusion_bench.taskpools.harness.chosen import predictions_of
 from fusion_bench.taskpools.harness.opened import OpenTask
@@ -31,30 +32,45 @@ class HarnessTask(ScoredTask):
         batch: examples at once, at most.
         chat: whether prompts go through the tokenizer's chat template.
         fits: by device, how many examples memory sufficed for; shared by the tasks of a pool.
+        expert: whose task it is; the task's own name when None.
 
     Raises:
         FusionBenchError: a chat template is asked for that the tokenizer has not.
     """
 
     def __init__(
-        self, opened: OpenTask, tokenizer: Any, *, batch: int, chat: bool, fits: MutableMapping[str, int]
+        self,
+        opened: OpenTask,
+        tokenizer: Any,
+        *,
+        batch: int,
+        chat: bool,
+        fits: MutableMapping[str, int],
+        expert: str | None = None,
     ) -> None:
         self.task, self.metric, self._opened = opened.name, opened.chosen.name, opened
         self._tokenizer, self._batch, self._chat, self._fits = tokenizer, batch, chat, fits
+        self._expert = expert or opened.name
         if chat and not getattr(tokenizer, "chat_template", None):
             raise FusionBenchError(
                 f"{self.task!r}: the models' tokenizer has no chat template", hint="apply_chat_template: false"
             )
 
+    @property
+    def expert(self) -> str:
+        return self._expert
+
     def size(self, split: str) -> int:
         self._check(split)
         return self._opened.size
 
-    def predictions(self, model: nn.Module, split: str, *, device: str, steps: Steps) -> Predictions:
+    def predictions(
+        self, model: nn.Module, split: str, *, device: str, steps: Steps, counted: Counted = uncounted
+    ) -> Predictions:
         self._check(split)
         results, samples = run(
             model, self._opened, self._tokenizer, batch=self._batch, chat=self._chat, device=device, steps=steps,
-            fits=self._fits,
+            fits=self._fits, counted=counted,
         )  # fmt: skip
         return predictions_of(self.task, self._opened.chosen, results, samples, size=self._opened.size)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -131,11 +131,16 @@ class Protocol(ABC):
     """Says which trials a case has, and which means are reported of their outcomes."""
 
     @abstractmethod
-    def trials(self, tasks: Sequence[str], experts: Sequence[str]) -> tuple[Trial, ...]:
+    def trials(
+        self, tasks: Sequence[str], experts: Sequence[str], own: Mapping[str, str] | None = None
+    ) -> tuple[Trial, ...]:
         """The trials of a pool of ``tasks`` with a pool of ``experts``, the main one first; the same at every call.
 
         The main trial's experts are all that the case may read, and its tasks are all of the pool: the metrics
         ``accuracy/<task>`` and ``accuracy/mean`` are of this trial.
+
+        Args:
+            own: the expert of each task that has one; None: those of the tasks' names.
 
         Raises:
             FusionBenchError: the protocol does not fit these tasks or experts.
@@ -149,8 +154,20 @@ class Protocol(ABC):
 class Standard(Protocol):
     """One trial: all experts, all validation examples, all tasks."""
 
-    def trials(self, tasks: Sequence[str], experts: Sequence[str]) -> tuple[Trial, ...]:
+    def trials(
+        self, tasks: Sequence[str], experts: Sequence[str], own: Mapping[str, str] | None = None
+    ) -> tuple[Trial, ...]:
         return (Trial("main", tuple(experts), tuple(tasks), tuple(tasks)),)
+
+
+def named_alike(tasks: Sequence[str], experts: Sequence[str]) -> dict[str, str]:
+    """The expert of each task, where that is the one of its name.
+
+    Example:
+        >>> named_alike(["a", "b"], ["b", "c"])
+        {'b': 'b'}
+    """
+    return {task: task for task in tasks if task in experts}
 
 
 def by_group(outcomes: Iterable[Outcome]) -> dict[str, list[Outcome]]:

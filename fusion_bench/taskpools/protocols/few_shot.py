@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
@@ -35,8 +35,10 @@ class FewShot(Protocol):
     draws: Annotated[int, Field(strict=True, ge=1)] = 5
     seed: Annotated[int, Field(strict=True, ge=0)] = 0
 
-    def trials(self, tasks: Sequence[str], experts: Sequence[str]) -> tuple[Trial, ...]:
-        (main,) = Standard().trials(tasks, experts)
+    def trials(
+        self, tasks: Sequence[str], experts: Sequence[str], own: Mapping[str, str] | None = None
+    ) -> tuple[Trial, ...]:
+        (main,) = Standard().trials(tasks, experts, own)
         few = [
             Trial(
                 f"{shots} shot, draw {draw}", main.experts, main.tasks, main.chosen_on,

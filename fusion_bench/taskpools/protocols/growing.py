@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import numpy as np
@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from fusion_bench.datasets.seeding import seed_of
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.taskpools.protocols.base import Group, Outcome, Protocol, Trial, by_group, points
+from fusion_bench.taskpools.protocols.base import Group, Outcome, Protocol, Trial, by_group, named_alike, points
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -39,11 +39,15 @@ class Growing(Protocol):
     subsets: Annotated[int, Field(strict=True, ge=1)] = 8
     seed: Annotated[int, Field(strict=True, ge=0)] = 0
 
-    def trials(self, tasks: Sequence[str], experts: Sequence[str]) -> tuple[Trial, ...]:
-        names = [name for name in experts if name in tasks]
+    def trials(
+        self, tasks: Sequence[str], experts: Sequence[str], own: Mapping[str, str] | None = None
+    ) -> tuple[Trial, ...]:
+        owners = named_alike(tasks, experts) if own is None else own
+        names = [name for name in experts if name in owners.values()]
         sizes = tuple(range(2, len(names) + 1)) if self.sizes is None else self.sizes
         # the main trial is the largest subset, but for a pool with tasks that have no expert, or the other way round
-        largest = len(names) if len(names) in sizes and len(names) == len(experts) == len(tasks) else None
+        all_own = len(names) == len(experts) and len(owners) == len(tasks)
+        largest = len(names) if len(names) in sizes and all_own else None
         group = "main" if largest is None else _group(largest)
         found = [Trial("+".join(experts), tuple(experts), tuple(tasks), tuple(tasks), group=group)]
         for size in dict.fromkeys(sizes):
@@ -52,7 +56,9 @@ class Growing(Protocol):
                     f"subsets of {size} experts of {len(names)}", hint=f"sizes are numbers from 1 to {len(names)}"
                 )
             if size != largest:
-                found += [Trial("+".join(s), s, s, s, group=_group(size)) for s in self._subsets(names, size)]
+                for given in self._subsets(names, size):
+                    theirs = tuple(task for name in given for task in tasks if owners.get(task) == name)
+                    found.append(Trial("+".join(given), given, theirs, theirs, group=_group(size)))
         return tuple(found)
 
     def _subsets(self, names: Sequence[str], size: int) -> list[tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
@@ -34,10 +34,12 @@ class Sensitivity(Protocol):
         [('all but a', ('b',), ('a',)), ('all but b', ('a',), ('b',))]
     """
 
-    def trials(self, tasks: Sequence[str], experts: Sequence[str]) -> tuple[Trial, ...]:
+    def trials(
+        self, tasks: Sequence[str], experts: Sequence[str], own: Mapping[str, str] | None = None
+    ) -> tuple[Trial, ...]:
         if len(tasks) < 2:
             raise FusionBenchError("hyper-parameters cannot be chosen on other tasks: the pool has only one")
-        (main,) = Standard().trials(tasks, experts)
+        (main,) = Standard().trials(tasks, experts, own)
         others = {task: tuple(other for other in tasks if other != task) for task in tasks}
         return (
             main,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from fusion_bench.errors import FusionBenchError, unknown_name
-from fusion_bench.taskpools.protocols.base import Group, Outcome, Protocol, Trial
+from fusion_bench.taskpools.protocols.base import Group, Outcome, Protocol, Trial, named_alike
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -31,12 +31,16 @@ class Unseen(Protocol):
 
     unseen: tuple[str, ...] = Field(min_length=1)
 
-    def trials(self, tasks: Sequence[str], experts: Sequence[str]) -> tuple[Trial, ...]:
+    def trials(
+        self, tasks: Sequence[str], experts: Sequence[str], own: Mapping[str, str] | None = None
+    ) -> tuple[Trial, ...]:
         for task in self.unseen:
             if task not in tasks:
                 raise unknown_name("task", task, tasks, where="unseen")
         seen = tuple(task for task in tasks if task not in self.unseen)
-        given = tuple(name for name in experts if name not in self.unseen)
+        owners = named_alike(tasks, experts) if own is None else own
+        hidden = {*self.unseen, *(owners[task] for task in self.unseen if task in owners)}
+        given = tuple(name for name in experts if name not in hidden)
         if not seen or not given:
             raise FusionBenchError(
                 f"with {', '.join(self.unseen)} unseen no task and expert is left", hint="name fewer tasks as unseen"

@@ -178,13 +178,13 @@ def test_without_the_library_the_command_is_told(folder: Path, pool: Any, monkey
         made.facts()
 
 
-def test_the_preset_names_tasks_and_metrics_that_the_harness_has(pool: Any) -> None:
+def test_the_presets_name_tasks_and_metrics_that_the_harness_has(pool: Any) -> None:
     from fusion_bench.taskpools.harness import Catalogue
 
     made = load_taskpool("lm_core")
     assert made.facts() == {"lm_eval": library.version()}
     catalogue = Catalogue(None, where="here")
-    for config in made._configs.values():
+    for config in [*made._configs.values(), *load_taskpool("lm_mergebench")._configs.values()]:
         written = catalogue._found(config.task)[1].cfg
         assert config.metric in [one["metric"] for one in written["metric_list"]]
         assert written["dataset_path"] == config.data
