@@ -29,7 +29,9 @@ GROUPS = ("algorithm", "modelpool", "taskpool")
 
 #: Keys of a YAML file that describe it and are no fields of the object it builds.
 DESCRIPTION = frozenset(
-    "type about kind needs provides default taskpools search without published licence bytes install".split()
+    """
+    type about kind needs provides default taskpools search without published licence bytes model_bytes install
+    """.split()
 )
 
 _HOMES = {

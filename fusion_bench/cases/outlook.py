@@ -24,6 +24,9 @@ class PoolOutlook:
         parts: how many models, or tasks, it has.
         bytes: of what is here of it: weights, or data.
         largest: bytes of its base, or of its largest model where that is not here; 0 of a task pool.
+        stated: bytes of one of its models as its file states them, and ``download`` those of all of it; 0 where it
+            does not.
+        made: roles of ``missing`` that a command makes, ``install``, where nobody publishes them.
         missing: what is not here, by role, and why.
     """
 
@@ -34,11 +37,20 @@ class PoolOutlook:
     bytes: int
     largest: int
     missing: dict[str, str] = field(default_factory=dict)
+    stated: int = 0
+    download: int = 0
+    made: frozenset[str] = frozenset()
+    install: str | None = None
 
     @property
     def fetch(self) -> str | None:
-        """The command that fetches what lacks."""
-        return f"fusion_bench pools fetch {self.name}" if self.missing else None
+        """The command that fetches what lacks, as far as it can be fetched."""
+        return f"fusion_bench pools fetch {self.name}" if set(self.missing) - self.made else None
+
+    @property
+    def make(self) -> str | None:
+        """The command that makes the rest of it."""
+        return self.install if self.made else None
 
 
 @dataclass(frozen=True)
@@ -46,7 +58,8 @@ class CaseOutlook:
     """One case.
 
     Attributes:
-        memory: bytes that fusing and evaluating hold at most, about; None where the pool's models are not here.
+        memory: bytes that fusing and evaluating hold at most, about; None where the pool's models are not here and its
+            file does not state their size.
         writes: bytes of the fused model, if it is kept.
     """
 
@@ -80,9 +93,10 @@ def outlooks(cases: Sequence[Case], *, config_dir: Path | None = None) -> list[C
     for case in cases:
         models = pool("modelpool", case.modelpool, case.overrides)
         tasks = pool("taskpool", case.taskpool, case.overrides)
-        size = models.largest if not models.missing else None
+        size = models.largest if not models.missing else models.stated or None
         held = {"reference": 1, "merging": 2, "ensemble": 2}.get(case.kind, models.parts)
-        memory = None if size is None else held * size + (min(BUDGET, models.bytes) if case.kind == "merging" else 0)
+        engine = min(BUDGET, models.bytes or models.parts * models.stated) if case.kind == "merging" else 0
+        memory = None if size is None else held * size + engine
         found.append(CaseOutlook(case, models, tasks, memory, size if case.kind in ("merging", "mixing") else None))
     return found
 
@@ -99,7 +113,12 @@ def _outlook(pool: Pool) -> PoolOutlook:
     else:
         tasks = pool.config.get("tasks", ())
         parts, largest = len(tasks), 0
-    return PoolOutlook(pool.group, pool.name, pool.about, parts, sum(sizes.values()), largest, pool.missing)
+    download = pool.config.get("bytes")
+    return PoolOutlook(
+        pool.group, pool.name, pool.about, parts, sum(sizes.values()), largest, pool.missing,
+        stated=pool.model_bytes or 0, download=download if type(download) is int else 0,
+        made=frozenset(role for role, source in pool.sources.items() if source in pool.made), install=pool.install,
+    )  # fmt: skip
 
 
 def _sizes(role: str, folder: Path) -> dict[str, int]:

@@ -117,6 +117,13 @@ def _nothing(source: Source, pool: str | None, there: Iterable[str], known: list
             f"{said(source, pool)}: it has no subset {source.subset!r}",
             hint=f"{meant}It has: {', '.join(known) or 'none'}",
         )
+    if source.subfolder and not any(name.startswith(f"{source.subfolder}/") for name in there):
+        folders = {name.rpartition("/")[0] for name in there if "/" in name}
+        near = nearest(source.subfolder, folders)
+        return FusionBenchError(
+            f"{said(source, pool)}: it has no folder {source.subfolder!r}",
+            hint=f"did you mean {' or '.join(near)}?" if near else f"it has: {', '.join(sorted(folders)) or 'none'}",
+        )
     what = (source.weights or "weights") if source.kind == "model" else "Parquet files"
     has = sorted(there)
     converted = "; the hub often keeps a copy in Parquet: revision: refs/convert/parquet"

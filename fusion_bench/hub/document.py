@@ -31,9 +31,11 @@ the hub's own page as it is stored elsewhere. They were not looked up by us. *pi
 `pools check` says of each whether it is there, and `--pin` writes those of the others down.
 """
 
+_ENGINE = 512 * 2**20  # as cases.outlook.BUDGET
 _MEMORY = """
-Memory of a merging case: two models and what the engine takes (at most 512 MB). Time, where it was measured:
-docs/performance.md.
+*Memory* is of a merging case: two models as they are fused (the result and one that is read or evaluated), and what the
+engine takes, 512 MB at most; data and activations come on top. Time of merging: docs/performance.md; of evaluation it
+depends on the device, and `pytest bench` says how much is left.
 """
 
 _DIFFERS = """
@@ -67,7 +69,7 @@ def document() -> str:
         _HEAD,
         "\n## Model pools\n\n",
         _table(
-            ("name", "what", "models", "pinned", "download", "licence", "task pools", "published"),
+            ("name", "what", "models", "pinned", "download", "memory", "licence", "task pools", "published"),
             (_model_row(pool) for pool in models),
         ),
         _MEMORY,
@@ -93,6 +95,7 @@ def _model_row(pool: Pool) -> tuple[str, ...]:
         count,
         str(pinned) if of_hub else "",
         f"about {byte_text(int(size))}" if size else download,
+        f"about {byte_text(2 * pool.model_bytes + _ENGINE)}" if pool.model_bytes else "",
         str(pool.config.get("licence", "see each repository" if "hub" in places else "LICENSES.md")),
         ", ".join(f"`{name}`" for name in pool.config.get("taskpools", ())),
         str(len(pool.published) or ""),

@@ -37,7 +37,7 @@ def fetch(
         workers: files at once.
 
     Returns:
-        For each its folder, or why it is not here.
+        For each its folder (the sub-folder that is meant), or why it is not here.
 
     Raises:
         FusionBenchError: the disk has not the room for all that is missing.
@@ -67,7 +67,8 @@ def fetch(
         sizes = (size for name in folders for size, _ in _large(checked[name]).values())
         count.begin("verify", sum(sizes))
         sums = _each(folders, lambda name, folder: _verified(checked[name], folder, name, count), workers, told)
-    found |= failed | done | {name: one for name, one in sums.items() if isinstance(one, FusionBenchError)}
+    inside = {name: folder / (asked[name].subfolder or "") for name, folder in folders.items()}
+    found |= failed | done | inside | {name: one for name, one in sums.items() if isinstance(one, FusionBenchError)}
     return {name: found[name] for name in sources}
 
 

@@ -68,6 +68,12 @@ class Pool:
         return found if isinstance(found, str) else None
 
     @property
+    def model_bytes(self) -> int | None:
+        """Of one model as it is fused, in memory: what its file says (``model_bytes``), None where it says nothing."""
+        found = self.config.get("model_bytes")
+        return found if type(found) is int and found > 0 else None
+
+    @property
     def made(self) -> tuple[Source, ...]:
         """Folders that are not here and that its command makes."""
         if self.install is None:

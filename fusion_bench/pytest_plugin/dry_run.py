@@ -78,8 +78,10 @@ def _pool_lines(pool: PoolOutlook, width: int) -> list[str]:
     text += f", {byte_text(pool.bytes)} to read" if pool.bytes else ""
     if not pool.missing:
         return [text]
-    text += f"; not here: {', '.join(pool.missing)}"
-    return [*textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False), f"  fetch it: {pool.fetch}"]
+    whole = f" (about {byte_text(pool.download)} in all)" if pool.download else ""
+    text += f"; not here: {', '.join(pool.missing)}{whole}"
+    todo = [f"  fetch it: {pool.fetch}" if pool.fetch else "", f"  make it: {pool.make}" if pool.make else ""]
+    return [*textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False), *filter(None, todo)]
 
 
 def _unique(pools: Iterable[PoolOutlook]) -> list[PoolOutlook]:

@@ -41,8 +41,6 @@ def test_sizes_are_those_of_the_files(tmp_path: Path) -> None:
 def test_what_is_not_here_is_named_with_its_command() -> None:
     (found,) = outlooks([Case("ties", "clip_vit_l14_tall20", "tall20")])
     assert len(found.modelpool.missing) == 21
-    assert found.memory is None
-    assert found.writes is None
     assert found.modelpool.fetch == "fusion_bench pools fetch clip_vit_l14_tall20"
     assert set(found.taskpool.missing) >= {"sun397", "rendered-sst2"}
 
@@ -55,3 +53,29 @@ def test_nothing_heavy_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_no_file_states_is_not_known(tmp_path: Path) -> None:
+    (tmp_path / "modelpool").mkdir()
+    text = "type: hf_clip\nbase: no/base\nexperts: {a: no/a}\ntaskpools: [mini8]\n"
+    (tmp_path / "modelpool" / "mine.yaml").write_text(text)
+    (found,) = outlooks([Case("ties", "mine", "mini8", kind="merging")], config_dir=tmp_path)
+    assert (found.memory, found.writes, found.modelpool.download) == (None, None, 0)
+
+
+def test_what_is_not_here_is_told_from_what_its_file_states() -> None:
+    (found,) = outlooks([Case("ties", "clip_vit_b32_ta8", "ta8", kind="merging")])
+    pool = found.modelpool
+    assert pool.missing
+    assert pool.stated == 350_000_000 == found.writes
+    assert pool.download == 3_405_000_000
+    assert found.memory == 2 * pool.stated + BUDGET
+    assert (pool.fetch, pool.make) == ("fusion_bench pools fetch clip_vit_b32_ta8", None)
+
+
+def test_what_a_command_makes_is_not_to_be_fetched() -> None:
+    (found,) = outlooks([Case("ties", "resnet50_ta8", "ta8_classification", kind="merging")])
+    pool = found.modelpool
+    assert pool.made == set(pool.missing) - {"base"}
+    assert pool.make == "fusion_bench zoo build resnet50_ta8 --out resnet50_ta8_experts"
+    assert pool.fetch == "fusion_bench pools fetch resnet50_ta8"

@@ -52,7 +52,7 @@ def test_what_is_checked_of_one_is_its_own(released: FakeHub, task: str) -> None
 
 def test_two_of_them_come_and_no_others_then_the_rest(released: FakeHub) -> None:
     two = {task: EXPERTS[task] for task in ("mrpc", "cola")}
-    fetch(two)
+    assert fetch(two) == {task: local(source) for task, source in two.items()}
     assert released.sent == sum(len(weights(task)) for task in two)
     for task, source in EXPERTS.items():
         here = local(source)
@@ -79,4 +79,5 @@ def test_a_folder_that_is_not_there_leaves_the_others_to_come(released: FakeHub)
     error = found["mine: mrpc"]
     assert isinstance(error, FusionBenchError)
     assert "mrpc/roberta-base_lr9e-05" in error.message
-    assert "it has no weights" in error.message
+    assert "it has no folder" in error.message
+    assert "mrpc/roberta-base_lr5e-05" in str(error.hint)

@@ -16,9 +16,10 @@ def test_a_plan_instead_of_a_run(pytester: pytest.Pytester, monkeypatch: pytest.
         [
             "dry run: 1 case, nothing is fused",
             "model pool clip_vit_b32_ta8: 9 models; not here: base, sun397, *",
+            "*(about 3.4 GB in all)",
             "  fetch it: fusion_bench pools fetch clip_vit_b32_ta8",
             "task pool ta8: 8 tasks; not here: *",
-            "simple_average-clip_vit_b32_ta8-ta8  not known yet  -",
+            "simple_average-clip_vit_b32_ta8-ta8  1.2 GB        350 MB",
         ]
     )
     assert not (Path(pytester.path) / "mlruns").exists()
