@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fusion_bench import registry
 from fusion_bench.cases.case import Case
 from fusion_bench.cases.selection import matrix
 from fusion_bench.errors import unknown_name
@@ -85,7 +86,7 @@ def analysis_cases(
     device: str = "cpu",
     config_dir: Path | None = None,
 ) -> list[AnalysisCase]:
-    """Every analysis on every pair of pools selected, from plain YAML.
+    """Every analysis on every pair of pools selected, from plain YAML; none that the task pool goes ``without``.
 
     Args:
         analyses: names; all when empty.
@@ -106,4 +107,10 @@ def analysis_cases(
         device=device,
         config_dir=config_dir,
     )
-    return [AnalysisCase(name, pools) for pools in pairs for name in (analyses or ANALYSES)]
+    closed = {
+        pool: registry.read_config("taskpool", pool, config_dir=config_dir).get("without", ())
+        for pool in {pools.taskpool for pools in pairs}
+    }
+    if analyses:  # what is named is tried, and says itself why it cannot be
+        return [AnalysisCase(name, pools) for pools in pairs for name in analyses]
+    return [AnalysisCase(name, pools) for pools in pairs for name in ANALYSES if name not in closed[pools.taskpool]]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ArraySplit:
-    """One split, of which nothing is held in memory.
+    """One split, read as it is gone through: what is held is a batch, and a few pages of the files.
 
     Attributes:
         files: its Parquet files, in order.
@@ -77,7 +77,8 @@ def _parts(file: Path, columns: Sequence[str], size: int) -> Iterator[pa.RecordB
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(file) as opened:
+        # else whole column chunks are held, hundreds of MB of pictures
+        with pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as opened:
             yield from opened.iter_batches(batch_size=size, columns=list(columns))
     except (OSError, pa.ArrowException) as error:
         raise _damaged(file, error) from error

@@ -99,6 +99,9 @@ def groupings(clusters: Mapping[str, ArrayLike] | None, sizes: Mapping[str, int]
 def is_binary(values: np.ndarray) -> bool:
     """Whether outcomes are right or wrong, 1 or 0, and not scores.
 
+    By their values: scores that are all 0 or 1 are a share of examples, too, and where all are the same their spread
+    would say that nothing is left to doubt; Wilson's interval does not.
+
     Example:
         >>> is_binary(np.array([0.0, 1.0])), is_binary(np.array([0.5, 1.0]))
         (True, False)

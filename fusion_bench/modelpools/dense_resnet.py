@@ -16,7 +16,7 @@ from fusion_bench.modelpools.base import BASE
 from fusion_bench.modelpools.dense import DensePredictorPool
 from fusion_bench.modelpools.hub_models import HubModels, load_into
 from fusion_bench.modelpools.hub_pool import HubPool
-from fusion_bench.weights import write_state_dict
+from fusion_bench.weights import check_finite, write_state_dict
 from fusion_bench.weights.checkpoint import Checkpoint
 from fusion_bench.weights.fitting import OnMismatch
 
@@ -194,6 +194,7 @@ class DenseResnet(HubPool, DensePredictorPool):
                     hint="rates: the dilations that the heads were trained with",
                 )
             found[name] = checkpoint[around + name].float()
+        check_finite(found, name=f"the head of {self._models_of.label(task)}")
         head.load_state_dict(found, assign=True)
         return head.requires_grad_(False).eval()
 

@@ -188,7 +188,7 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], *, expected: Mappi
                 hint="config.json and the weights are not of one model",
             )
         tensor = found[name]
-        check_finite({name: tensor}, name=where)
+        check_finite({name: tensor}, name="the state dict")
         if own[name].is_meta:
             owner, _, leaf = name.rpartition(".")
             setattr(module.get_submodule(owner), leaf, nn.Parameter(tensor.to(own[name].dtype, copy=True)))

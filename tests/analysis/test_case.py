@@ -50,3 +50,16 @@ def test_no_name_of_an_algorithm_selects_an_analysis() -> None:
     words = ["bench", "bench_analysis.py", "bench_analysis", "analysis", *(case.id for case in analysis_cases())]
     for algorithm in registry.names("algorithm"):
         assert not any(algorithm in word for word in words), algorithm
+
+
+def test_a_task_pool_goes_without_what_needs_losses_unless_it_is_named() -> None:
+    found = {case.analysis for case in analysis_cases(taskpools=["nyuv2"], modelpools=["nyuv2_resnet50"])}
+    assert found == set(ANALYSES) - {"paths", "cross_task"}
+    (named,) = analysis_cases(analyses=["paths"], taskpools=["nyuv2"], modelpools=["nyuv2_resnet50"])
+    assert named.analysis == "paths"
+
+
+@pytest.mark.parametrize("name", registry.names("taskpool"))
+def test_what_a_task_pool_goes_without_is_an_algorithm_or_an_analysis(name: str) -> None:
+    known = {*registry.names("algorithm"), *ANALYSES}
+    assert set(registry.read_config("taskpool", name).get("without", ())) <= known

@@ -79,11 +79,25 @@ def encoder(seed: int) -> nn.Module:
 
 
 def head(channels: int, seed: int) -> nn.Module:
+    """A random DeepLab head that says something else of every pixel, and something sensible of some."""
     from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return _settled(DeepLabHead(2048, channels, (12, 24, 36)))
+        found = _settled(DeepLabHead(2048, channels, (12, 24, 36)))
+    with torch.inference_mode():
+        said = found(maps_of(encoder(seed), torch.from_numpy(scenes(4, seed=99)["image"])))
+    mean, std = said.mean(dim=(0, 2, 3)), said.std(dim=(0, 2, 3))
+    scale, centre = {1: (0.8, [2.5]), 3: (0.5, [0.0, 0.1, 1.0])}.get(channels, (1.0, [0.0] * channels))
+    found[4].weight.mul_((scale / std).view(-1, 1, 1, 1))
+    found[4].bias.sub_(mean).mul_(scale / std).add_(torch.tensor(centre))
+    return found
+
+
+def maps_of(body: Any, images: torch.Tensor) -> torch.Tensor:
+    """What a ResNet of torchvision has before it pools."""
+    found = body.maxpool(body.relu(body.bn1(body.conv1(images))))
+    return body.layer4(body.layer3(body.layer2(body.layer1(found))))
 
 
 def _settled(model: nn.Module) -> nn.Module:
@@ -91,7 +105,7 @@ def _settled(model: nn.Module) -> nn.Module:
         if "running_mean" in name:
             buffer.uniform_(-0.1, 0.1)
         elif "running_var" in name:
-            buffer.uniform_(0.01, 0.1)
+            buffer.uniform_(0.5, 2.0)
         else:
             buffer.fill_(7)
     return model.eval().requires_grad_(False)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.modelpools.dense_resnet import DilatedEncoder, Layers
 from fusion_bench.registry import load_algorithm, load_modelpool
-from tests.helpers.tiny_dense import ENCODER, TASKS, encoder, head, write_models
+from tests.helpers.tiny_dense import ENCODER, TASKS, encoder, head, maps_of, write_models
 
 IMAGES = torch.rand(2, 3, 40, 56, generator=torch.Generator().manual_seed(5))
 
@@ -29,12 +29,6 @@ def pool(root: Path, **changes: Any) -> Any:
     experts["normal"] = str(root / "normal")
     fields = {"type": "dense_resnet", "name": "tiny", "base": str(root / "base"), "experts": experts}
     return load_modelpool({**fields, "encoder": ENCODER, **changes})
-
-
-def maps_of(body: Any, images: torch.Tensor) -> torch.Tensor:
-    """What a ResNet of torchvision has before it pools."""
-    found = body.maxpool(body.relu(body.bn1(body.conv1(images))))
-    return body.layer4(body.layer3(body.layer2(body.layer1(found))))
 
 
 def test_maps_are_torchvisions_own(folders: Path) -> None:

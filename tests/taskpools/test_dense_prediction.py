@@ -17,7 +17,7 @@ from fusion_bench.cases import Case, Session, run_case
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.registry import load_algorithm, load_modelpool, load_taskpool
 from fusion_bench.taskpools.evaluate import evaluate
-from tests.helpers.tiny_dense import ENCODER, TASKS, encoder, head, write_models, write_scenes
+from tests.helpers.tiny_dense import ENCODER, TASKS, encoder, head, maps_of, scenes, write_models, write_scenes
 
 N = 9
 
@@ -60,16 +60,13 @@ def by_hand(task: str, written: dict[str, np.ndarray]) -> tuple[np.ndarray, np.n
     seed = TASKS.index(task) + 1
     body, images = encoder(seed), torch.from_numpy(written["image"])
     with torch.inference_mode():
-        found = body.maxpool(body.relu(body.bn1(body.conv1(images))))
-        found = body.layer4(body.layer3(body.layer2(body.layer1(found))))
+        found = maps_of(body, images)
         small = head({"segmentation": 3, "depth": 1, "normal": 3}[task], seed)(found)
         large = F.interpolate(small, images.shape[-2:], mode="bilinear", align_corners=True)
     return large.double().numpy(), written[task]
 
 
 def test_metrics_are_those_of_torchvisions_maps(root: Path, pool: Any) -> None:
-    from tests.helpers.tiny_dense import scenes
-
     written = scenes(N, seed=1)  # the second split that was written
     adapters = tasks(pool, batch_size=4)
     found = {task: evaluate(pool.model(task), adapters, tasks=[task])[task] for task in TASKS}
@@ -90,7 +87,10 @@ def test_metrics_are_those_of_torchvisions_maps(root: Path, pool: Any) -> None:
     assert found["depth"].extra["rmse"] == pytest.approx(np.sqrt((off**2).mean()), rel=1e-4)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(said > 0, np.maximum(said / true, true / said), np.inf)[kept]
-    assert found["depth"].value == pytest.approx((ratio < 1.25).mean(), abs=1e-3)
+    shares = [(ratio < 1.25**power).mean() for power in (1, 2, 3)]
+    assert 0.05 < shares[0] < shares[1] < shares[2] < 0.99
+    depth = found["depth"]
+    assert [depth.value, depth.extra["delta2"], depth.extra["delta3"]] == pytest.approx(shares, abs=1e-3)
 
     said, true = by_hand("normal", written)
     kept = (true != 0).any(1)
@@ -98,7 +98,10 @@ def test_metrics_are_those_of_torchvisions_maps(root: Path, pool: Any) -> None:
     angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))[kept]
     assert found["normal"].extra["mean_angle"] == pytest.approx(angle.mean(), rel=1e-4)
     assert found["normal"].extra["median_angle"] == pytest.approx(np.median(angle), abs=0.1)
-    assert found["normal"].value == pytest.approx((angle < 11.25).mean(), abs=1e-3)
+    shares = [(angle < limit).mean() for limit in (11.25, 22.5, 30.0)]
+    assert 0.005 < shares[0] < shares[1] < shares[2] < 0.99
+    normal = found["normal"]
+    assert [normal.value, normal.extra["within_22.5"], normal.extra["within_30"]] == pytest.approx(shares, abs=1e-3)
     assert [p.metric for p in found.values()] == ["miou", "delta1", "within_11.25"]
 
 
@@ -164,9 +167,53 @@ def test_data_that_is_not_what_the_card_was_written_for(pool: Any, change: Any, 
     assert message in str(caught.value)
 
 
+def changed(root: Path, column: str, values: np.ndarray) -> Path:
+    """The test split with other values in a column, as a folder."""
+    from datasets import Dataset
+
+    made = {**scenes(len(values), seed=1), column: values}
+    Dataset.from_dict({name: list(array) for name, array in made.items()}).to_parquet(root / "test.parquet")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("task", "column", "values", "message"),
+    [
+        ("depth", "depth", np.full((3, 1, 32, 48), np.nan), "column 'depth' of .* holds values that are not finite"),
+        ("normal", "normal", np.full((3, 3, 32, 48), np.inf), "column 'normal' of .* holds values that are not finite"),
+        ("depth", "image", np.full((3, 3, 32, 48), 200), "holds torch.int64 from 200 to 200"),
+        ("depth", "image", np.full((3, 3, 32, 48), 200.0), "holds torch.float64 from 200 to 200"),
+        ("depth", "depth", np.zeros((3, 1, 32, 48)), r"'depth' \(test\): fewer than two pictures have labelled pixels"),
+        ("segmentation", "segmentation", np.full((3, 32, 48), 255), "a pixel is labelled 255, and there are 3 classes"),
+    ],
+)
+def test_values_that_mean_nothing_are_refused(
+    pool: Any, tmp_path: Path, task: str, column: str, values: np.ndarray, message: str
+) -> None:
+    data = str(changed(tmp_path, column, values))
+    of = {task: {"data": data, "revision": None, "splits": {}}}
+    with pytest.raises(FusionBenchError, match=message):
+        evaluate(pool.model("base"), tasks(pool, of=of), tasks=[task])
+
+
+def test_bytes_are_pictures_and_another_label_can_stand_for_none(pool: Any, tmp_path: Path) -> None:
+    pixels = (scenes(3, seed=1)["image"] * 255).round().astype(np.uint8)
+    data = str(changed(tmp_path, "image", pixels))
+    of = {"segmentation": {"data": data, "revision": None, "splits": {}}}
+    found = evaluate(pool.model("segmentation"), tasks(pool, of=of), tasks=["segmentation"])["segmentation"]
+    labels = scenes(3, seed=1)["segmentation"]
+    (tmp_path / "other").mkdir()
+    other = str(changed(tmp_path / "other", "segmentation", np.where(labels < 0, 255, labels).astype(np.uint8)))
+    of["segmentation"] |= {"data": other, "ignored": 255}
+    again = evaluate(pool.model("segmentation"), tasks(pool, of=of), tasks=["segmentation"])["segmentation"]
+    assert found.value == pytest.approx(again.value, abs=0.02)  # pictures in bytes are rounded
+    assert 0.05 < found.value < 0.95
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"of": {"depth": {"ignored": 255}}}, "depth has no labels to ignore"),
         ({"of": {"segmentation": {"classes": None}}}, "at least two classes"),
         ({"of": {"depth": {"classes": ["a", "b"]}}}, "depth has no classes"),
         ({"of": {"depth": {"kind": "dept"}}}, "kind"),
@@ -178,12 +225,13 @@ def test_options_that_cannot_be(change: Any, message: str) -> None:
         load_taskpool(fields_of_tasks(**change))
 
 
-def test_outputs_that_are_no_numbers_are_told(pool: Any) -> None:
-    state = {name: tensor.clone() for name, tensor in pool.model("base").state_dict().items()}
-    broken = pool.build(state)
-    broken.conv1.weight.data[0, 0, 0, 0] = torch.inf
-    with pytest.raises(FusionBenchError, match="outputs are not finite for 9 of 9 examples of depth"):
-        evaluate(broken, tasks(pool), tasks=["depth"])
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("value", [torch.inf, torch.nan])
+def test_outputs_that_are_no_numbers_are_told(pool: Any, task: str, value: float) -> None:
+    broken = pool.build({name: tensor.clone() for name, tensor in pool.model("base").state_dict().items()})
+    broken.conv1.weight.data[0, 0, 0, 0] = value
+    with pytest.raises(FusionBenchError, match=f"outputs are not finite for 9 of 9 examples of {task}"):
+        evaluate(broken, tasks(pool), tasks=[task])
 
 
 def test_models_that_make_no_maps_are_refused(toy_assets: Path) -> None:

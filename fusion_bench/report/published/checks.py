@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Literal
 
 from fusion_bench.report.published.digits import Printed, Span, check_average
-from fusion_bench.report.published.table import Row, Table
+from fusion_bench.report.published.table import Row, Table, task_of
 
 Kind = Literal["average", "conflict", "copy", "range", "rounding", "heading"]
 
@@ -148,7 +148,9 @@ def _cells(tables: Sequence[Table]) -> Iterator[_Cell]:
                 if printed is not None:
                     task = table.columns[column]
                     own = f"experts; {table.experts}; {table.condition}"
-                    yield _Cell(own if row.expert == task else model, task, printed, printed.printed, table, row)
+                    yield _Cell(
+                        own if row.expert == task_of(task) else model, task, printed, printed.printed, table, row
+                    )
             for name, printed in row.averages.items():
                 over = sorted(table.columns[column] for column in table.averages[name])
                 low, high = printed.printed

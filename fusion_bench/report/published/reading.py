@@ -120,8 +120,9 @@ def _row(
     if not values and not stated:
         raise FusionBenchError(f"{where} has neither values nor an average", hint="leave the row out")
     expert = fields.get("expert")
-    if expert is not None and expert not in columns.values():
-        raise unknown_name("task", str(expert), columns.values(), where=where)
+    tasks = [task_of(target) for target in columns.values()]
+    if expert is not None and expert not in tasks:
+        raise unknown_name("task", str(expert), tasks, where=where)
     algorithm, options, unstated = _algorithm(fields, where, algorithms)
     found = {name: _printed(text, unit, f"{where}, {name!r}") for name, text in stated.items()}
     return Row(fields["method"], algorithm, options, unstated, expert, values, found, fields.get("note"))

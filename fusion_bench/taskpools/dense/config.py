@@ -16,13 +16,13 @@ class DenseTaskConfig(BaseModel):
         column: of the maps, ``(h, w)`` or ``(channels, h, w)``.
         image_column: of the pictures, float ``(3, h, w)`` in [0, 1] or uint8.
         classes: of a segmentation, in the order of its labels.
-        ignored: the label of pixels without one.
+        ignored: the label of pixels without one, of a segmentation; -1 where nothing is said.
         splits: what the data calls our splits, where it does otherwise: ``{test: val}``.
         held_out: shares of the training split that are our splits (see ``datasets.stored``).
         test_size: how many test examples the card was written for.
 
     Example:
-        >>> DenseTaskConfig(data="tanganke/nyuv2", kind="depth", column="depth").ignored
+        >>> DenseTaskConfig(data="a/b", kind="segmentation", column="labels", classes=("floor", "wall")).void
         -1
     """
 
@@ -34,7 +34,7 @@ class DenseTaskConfig(BaseModel):
     column: str
     image_column: str = "image"
     classes: tuple[str, ...] | None = None
-    ignored: int = -1
+    ignored: int | None = None
     splits: dict[str, str] = Field(default_factory=dict)
     held_out: dict[str, float] | None = None
     test_size: int | None = Field(default=None, ge=1)
@@ -46,4 +46,11 @@ class DenseTaskConfig(BaseModel):
             raise ValueError("a segmentation needs at least two classes, each with a name of its own")
         if not segments and self.classes is not None:
             raise ValueError(f"{self.kind} has no classes")
+        if not segments and self.ignored is not None:
+            raise ValueError(f"{self.kind} has no labels to ignore: 0 stands for nothing known")
         return self
+
+    @property
+    def void(self) -> int:
+        """The label of pixels without one."""
+        return -1 if self.ignored is None else self.ignored

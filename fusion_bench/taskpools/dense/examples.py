@@ -87,7 +87,7 @@ class DenseExamples:
     def data_hash(self, split: str) -> str:
         if split not in self._hashes:
             files = [content_sum(file) for file in self._split(split).files]
-            read = [self.config.image_column, self.config.column, self.config.kind, self.config.ignored]
+            read = [self.config.image_column, self.config.column, self.config.kind, self.config.void]
             held = self.config.held_out and list(self.config.held_out.items())
             text = json.dumps([split, files, read, self.config.classes, held])
             self._hashes[split] = hashlib.sha256(text.encode()).hexdigest()
@@ -103,6 +103,11 @@ class DenseExamples:
                 hint=f"{self.config.kind} needs "
                 + ("whole numbers (h, w)" if channels is None else f"({channels}, h, w)"),
             )
+        if truth.is_floating_point() and not truth.isfinite().all():
+            raise FusionBenchError(
+                f"column {self.config.column!r} of {self.config.data} holds values that are not finite",
+                hint="write 0 where nothing is known",
+            )
 
     def _pixels(self, images: np.ndarray) -> Tensor:
         """Of 0 to 1."""
@@ -112,7 +117,17 @@ class DenseExamples:
                 hint="pictures are (3, h, w)",
             )
         pixels = torch.from_numpy(np.array(images))  # a copy: what Arrow holds is read-only
-        return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
+        if pixels.dtype == torch.uint8:
+            return pixels.float() / 255
+        # a little outside is what interpolation leaves; other integers are of a scale that nobody says
+        if not pixels.is_floating_point() or not bool(((pixels > -0.1) & (pixels < 1.1)).all()):
+            lowest, highest = float(pixels.min()), float(pixels.max())
+            raise FusionBenchError(
+                f"column {self.config.image_column!r} of {self.config.data} holds {pixels.dtype} from {lowest:g} to "
+                f"{highest:g}",
+                hint="pictures are floats from 0 to 1, or uint8",
+            )
+        return pixels.float()
 
     def _standardised(self, images: np.ndarray) -> Tensor:
         return ((self._pixels(images) - self._mean) / self._std).contiguous(memory_format=torch.channels_last)

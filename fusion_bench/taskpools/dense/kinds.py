@@ -30,16 +30,18 @@ class Kind:
         channels: of a model's maps; None: one a class.
         numbers: from a model's maps and the truth to a row of numbers a picture, float64 ``(b, m)``.
         scored: from the rows of all pictures to their scores and other measures.
+        labelled: from the rows to how many pixels of each picture have a label.
     """
 
     metric: str
     channels: int | None
     numbers: Callable[[Tensor, Tensor, DenseTaskConfig], Tensor]
     scored: Callable[[np.ndarray], Scored]
+    labelled: Callable[[np.ndarray], np.ndarray] = lambda rows: rows[:, 0]
 
 
 def _confused(maps: Tensor, truth: Tensor, config: DenseTaskConfig) -> Tensor:
-    return dense.confusion(maps, truth, ignored=config.ignored).flatten(1).double()
+    return dense.confusion(maps, truth, ignored=config.void).flatten(1).double()
 
 
 def _segmentation(rows: np.ndarray) -> Scored:
@@ -72,7 +74,7 @@ def _plain(function: Callable[[Tensor, Tensor], Tensor], maps: Tensor, truth: Te
 
 
 KINDS: Mapping[str, Kind] = {
-    "segmentation": Kind("miou", None, _confused, _segmentation),
+    "segmentation": Kind("miou", None, _confused, _segmentation, lambda rows: rows.sum(axis=1)),
     "depth": Kind("delta1", 1, partial(_plain, dense.depth_errors), _depth),
     "normal": Kind("within_11.25", 3, partial(_plain, dense.normal_errors), _normal),
 }

@@ -59,8 +59,9 @@ class DenseTask(DenseExamples, ScoredTask):
                 maps = head.to(features.device)(features.float())
             truth = given["truth"]
             maps = enlarged(maps, truth)
-            finite = maps.isfinite().flatten(1).all(dim=1, keepdim=True)
-            return torch.where(finite, self.kind.numbers(maps, truth, self.config), torch.nan)
+            finite = maps.isfinite().flatten(1).all(dim=1)
+            known = torch.where(finite.view(-1, 1, 1, 1), maps, 0.0)  # numbers are made of numbers
+            return torch.where(finite[:, None], self.kind.numbers(known, truth, self.config), torch.nan)
 
         parts: list[Tensor] = []
         with closing(ahead(self.examples(split))) as batches:
@@ -73,6 +74,11 @@ class DenseTask(DenseExamples, ScoredTask):
             raise FusionBenchError(
                 f"the fused model's outputs are not finite for {wrong} of {len(rows)} examples of {self.task}",
                 hint="its weights or activations overflow; a smaller scaling is the usual cure",
+            )
+        if int((self.kind.labelled(rows) > 0).sum()) < 2:
+            raise FusionBenchError(
+                f"{self.task!r} ({split}): fewer than two pictures have labelled pixels",
+                hint="use more pictures, or look at what stands for no label in the card",
             )
         scores, others = self.kind.scored(rows)
         classless = np.full(len(rows), -1)

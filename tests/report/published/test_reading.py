@@ -140,3 +140,10 @@ def test_a_paper_that_quotes_gpt2_quotes_it_whole(shipped):
     )
     assert quoted[:-1] == own
     assert list(shipped["gpt2_glue_emr"].columns.items()) == list(shipped["gpt2_glue"].columns.items())
+
+
+def test_an_experts_task_may_stand_in_a_column_of_another_measure(read):
+    rows = [{**ROW, "algorithm": None, "options": {}, "expert": "a", "method": "expert of a"}]
+    content = table_content(rows=rows, columns={"A": "matthews/a", "B": "b", "C": "c", "D": "d", "E": "e"})
+    (table,) = read(mine=content)
+    assert (table.rows[0].expert, table.tasks, table.by_measure) == ("a", frozenset("abcde"), True)
