@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,9 @@ from fusion_bench.errors import FusionBenchError
 
 if TYPE_CHECKING:
     import numpy as np
+    from rich.table import Table
 
-    from fusion_bench.report.comparison import Comparison, Line
+    from fusion_bench.report.comparison import Comparison, Line, OtherMeasure
     from fusion_bench.tracking.records import Record
 
 _DESCRIPTION = """\
@@ -76,17 +78,18 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _two_runs(first: Record, second: Record, *, clustered: bool) -> Comparison:
-    from fusion_bench.report.comparison import compare_runs
+    from fusion_bench.report.comparison import compare_runs, other_measures
 
     tasks, notes = _common(first, second)
     a, b = first.outcomes(), second.outcomes()
     clusters = _clusters((first, second), tasks, notes) if clustered else {}
-    return compare_runs({t: a[t] for t in tasks}, {t: b[t] for t in tasks}, clusters=clusters, notes=notes)
+    found = compare_runs({t: a[t] for t in tasks}, {t: b[t] for t in tasks}, clusters=clusters, notes=notes)
+    return dataclasses.replace(found, measures=other_measures([first.result], [second.result], tasks))
 
 
 def _with_seeds(first: Sequence[Record], second: Sequence[Record], *, clustered: bool) -> Comparison:
     """Two methods, of which one or both ran with several seeds on the same examples."""
-    from fusion_bench.report.comparison import compare_seeds
+    from fusion_bench.report.comparison import compare_seeds, other_measures
 
     tasks, notes = _common(first[0], second[0])
     sides = []
@@ -94,7 +97,9 @@ def _with_seeds(first: Sequence[Record], second: Sequence[Record], *, clustered:
         runs = [{task: found[task] for task in tasks} for found in (record.outcomes() for record in records)]
         sides.append(runs if len(runs) > 1 else runs[0])
     clusters = _clusters((*first, *second), tasks, notes) if clustered else {}
-    return compare_seeds(sides[0], sides[1], clusters=clusters, notes=notes)
+    found = compare_seeds(sides[0], sides[1], clusters=clusters, notes=notes)
+    results = [[record.result for record in records] for records in (first, second)]
+    return dataclasses.replace(found, measures=other_measures(results[0], results[1], tasks))
 
 
 def _common(first: Record, second: Record) -> tuple[list[str], list[str]]:
@@ -203,8 +208,27 @@ def _print(compared: Comparison, head: str, names: tuple[str, str]) -> None:
         console.print(f"seeds and examples are both a sample; the means spread from seed to seed by {spread} (A and B)")
     if compared.clustered:
         console.print(f"examples that share a source are counted together in: {', '.join(compared.clustered)}")
+    if compared.measures:
+        console.print(_measures(compared.measures, (a, b)))
     for note in compared.notes:
         print(f"note: {note}", file=sys.stderr)
+
+
+def _measures(found: Sequence[OtherMeasure], names: tuple[str, str]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from fusion_bench.report.measures import heading, places
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("other measures (↓ lower is better)", overflow="fold")
+    for title in (*names, "A − B, untested"):
+        table.add_column(escape(title), justify="right", no_wrap=True)
+    for one in found:
+        digits = places([one.first, one.second])
+        numbers = (f"{one.first:.{digits}f}", f"{one.second:.{digits}f}", f"{one.difference:+.{digits}f}")
+        table.add_row(escape(heading(one.name)), *numbers)
+    return table
 
 
 def _cells(line: Line, counted: bool) -> list[str]:

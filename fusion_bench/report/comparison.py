@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.metrics.measures import is_standard_error
+from fusion_bench.report.measures import mean_measures
 
 if TYPE_CHECKING:
     from fusion_bench.metrics.paired import PairedDifference
@@ -44,6 +46,19 @@ class Line:
 
 
 @dataclass(frozen=True)
+class OtherMeasure:
+    """What a task measures beside what it is scored by: ``name`` is ``metric/task``, the numbers as logged.
+
+    ``difference`` = first − second, without interval and test: nothing is kept of single examples.
+    """
+
+    name: str
+    first: float
+    second: float
+    difference: float
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Lines with what they rest on.
 
@@ -55,6 +70,7 @@ class Comparison:
         notes: what was left out, and why.
         seed_deviations: where a side has several seeds, of each side the standard deviation of the mean from seed to
             seed; 0 of a single run.
+        measures: what both sides measure beside that; empty of sets.
     """
 
     lines: tuple[Line, ...]
@@ -63,6 +79,7 @@ class Comparison:
     notes: tuple[str, ...] = ()
     detectable: float | None = None
     seed_deviations: tuple[float, float] | None = None
+    measures: tuple[OtherMeasure, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -100,6 +117,24 @@ def common_tasks(
             hint="; ".join(notes[:4]) or "neither says what it was evaluated on",
         )
     return shared, notes
+
+
+def other_measures(
+    first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]], tasks: Sequence[str]
+) -> tuple[OtherMeasure, ...]:
+    """What both sides measure of some tasks beside what these are scored by; standard errors are left out.
+
+    Args:
+        first, second: the results of a side, one a seed (`CaseResult.to_dict`); the means over seeds are compared.
+
+    Example:
+        >>> a, b = ({"tasks": ["t"], "metrics": {"f1/t": value}} for value in (0.75, 0.5))
+        >>> other_measures([a], [b], ["t"])
+        (OtherMeasure(name='f1/t', first=0.75, second=0.5, difference=0.25),)
+    """
+    a, b = (mean_measures([{**result, "tasks": list(tasks)} for result in side]) for side in (first, second))
+    shared = [key for key in a if key in b and not is_standard_error(key.partition("/")[0])]
+    return tuple(OtherMeasure(key, a[key], b[key], a[key] - b[key]) for key in shared)
 
 
 def compare_runs(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fusion_bench.report.leaderboard import Board, Row
+from fusion_bench.report.measures import LEGEND, grid
 
 SCHEMA = 1
 
@@ -52,7 +53,8 @@ def to_json(board: Board) -> str:
 def to_markdown(board: Board) -> str:
     """A pipe table in per cent; the best method of each column is bold, reference rows are in italics.
 
-    Where rows have letters there is a column of them.
+    Where rows have letters there is a column of them. What tasks measure beside what they are scored by is a table of
+    its own below, where there is any.
 
     Example:
         >>> row = Row("ties", "merging", {"mnist": 0.5}, mean=0.5, interval=(0.46, 0.54), rank=1)
@@ -66,9 +68,21 @@ def to_markdown(board: Board) -> str:
     lines = [_pipe(header), "|--:|:--|" + "--:|" * (len(header) - 2)]
     for row in board.rows:
         cells = _cells(board, row, bold="**{}**")
-        cells[1] = f"*{_md(row.title)}*" if row.is_reference else _md(row.title)
+        cells[1] = _name(row)
         lines.append(_pipe(cells))
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_other_measures(board)]) + "\n"
+
+
+def _other_measures(board: Board) -> list[str]:
+    columns, rows = grid([(_name(row), row.measures) for row in board.rows])
+    head = _pipe(["algorithm", *map(_md, columns)])
+    return (
+        ["", f"Other measures. {LEGEND}", "", head, "|:--|" + "--:|" * len(columns), *map(_pipe, rows)] if rows else []
+    )
+
+
+def _name(row: Row) -> str:
+    return f"*{_md(row.title)}*" if row.is_reference else _md(row.title)
 
 
 def to_latex(board: Board) -> str:
@@ -172,6 +186,7 @@ def _row(row: Row) -> dict[str, Any]:
         "memory_mb": row.memory_mb,
         "data_access": list(row.data_access),
         "seeds": row.seeds,
+        "measures": dict(row.measures),
     }
 
 

@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from fusion_bench.families import Family, families
+from fusion_bench.report.measures import mean_measures
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +27,8 @@ class Row:
     (None where no expert was measured); ``interval`` the 95 % interval of the mean accuracy over the test examples.
     ``rank`` counts methods only: reference rows (the base, the experts, the multi-task model) are bounds, not entrants.
     ``letters`` name the groups a method belongs to: methods that share a letter cannot be told apart. Of several seeds
-    the interval is over seeds and examples.
+    the interval is over seeds and examples. ``measures`` are what tasks measure beside that, ``metric/task`` to its
+    value as logged (`measures.other_measures`).
     """
 
     name: str
@@ -41,6 +43,7 @@ class Row:
     rank: int | None = None
     letters: str = ""
     seeds: int = 1
+    measures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -152,6 +155,7 @@ def _family_row(family: Family[Result]) -> Row:
         seconds=_mean_if_all(row.seconds for row in rows),
         memory_mb=_mean_if_all(row.memory_mb for row in rows),
         seeds=len(rows),
+        measures=mean_measures(family.members),
     )
 
 
@@ -184,6 +188,7 @@ def _row(result: Result, name: str) -> Row:
         seconds=None if fused is None or evaluated is None else fused + evaluated,
         memory_mb=metrics.get("cost/peak_memory_mb"),
         data_access=tuple(result.get("data_access", ())),
+        measures=mean_measures([result]),
     )
 
 

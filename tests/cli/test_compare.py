@@ -47,6 +47,13 @@ def uri(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> str: 
         *((make_result(drawn(seed), label="dare", seed=seed), {"session": f"dare {seed}"}) for seed in range(3)),
     ]
     runs[-4][0]["seedless"] = "other code"
+    for seed in range(3):
+        runs[seed - 3][0]["metrics"]["rmse/a"] = float(seed)
+    for rmse, angle in ((0.5, 30.0), (0.25, 30.41)):
+        made = make_result(label="measured")
+        made["metrics"] |= {"rmse/a": rmse, "acc_stderr/a": 0.1, "mean_angle/b": angle, "rmse/elsewhere": 1.0}
+        runs.insert(0, (made, {"session": "measured"}))
+    runs[0], runs[1] = runs[1], runs[0]
     for number, (result, options) in enumerate(runs):
         store_run(store, result, folder / str(number), **options)
     return store.location.uri
@@ -94,6 +101,25 @@ def test_numbers_as_json_are_those_of_the_metrics(typed) -> None:
     assert sum(lines[task]["difference"] for task in "ab") / 2 == pytest.approx(mean["difference"])
 
 
+def test_other_measures_stand_below_with_their_difference_and_no_test(typed) -> None:
+    _, out, _ = typed("compare", "measured", "measured@1")
+    lines = out.splitlines()
+    start = next(place for place, line in enumerate(lines) if line.startswith("other measures"))
+    assert [line.split() for line in lines[start + 1 :]] == [
+        ["rmse/a,", "m", "↓", "0.2500", "0.5000", "-0.2500"],
+        ["mean_angle/b,", "°", "↓", "30.41", "30.00", "+0.41"],
+    ]
+    _, out, _ = typed("compare", "measured", "measured@1", "--json")
+    found = json.loads(out)["measures"]
+    assert found[0] == {"name": "rmse/a", "first": 0.25, "second": 0.5, "difference": -0.25}
+    assert "other measures" not in typed("compare", "ties", "ties@1")[1]
+
+
+def test_of_seeds_other_measures_are_the_means(typed) -> None:
+    _, out, _ = typed("compare", "dare", "measured", "--json")
+    assert json.loads(out)["measures"] == [{"name": "rmse/a", "first": 1.0, "second": 0.25, "difference": 0.75}]
+
+
 def test_two_sessions(typed) -> None:
     status, out, _ = typed("compare", "session:new", "session:old")
     assert status == 0
@@ -129,7 +155,7 @@ def test_listing(typed) -> None:
     _, out, _ = typed("list")
     assert out.splitlines()[0].strip() == "p/t"
     assert "[red]<b>'é\"" in out
-    assert len(out.splitlines()) == 2 + 7  # three of dare's seeds are one line
+    assert len(out.splitlines()) == 2 + 8  # three of dare's seeds are one line
     _, out, _ = typed("list", "--all", "--limit", "6")
     assert len(out.splitlines()) == 2 + 6
     _, out, _ = typed("list", "ties", "--all")

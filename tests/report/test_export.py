@@ -34,6 +34,32 @@ def test_markdown_marks_the_best_and_the_references(results):
     assert "**68.0**" in lines[3]
 
 
+def _measured(results):
+    found = [{**r, "metrics": dict(r["metrics"])} for r in results]
+    for place, result in enumerate(found):
+        if result["kind"] != "reference":
+            result["metrics"] |= {"rmse/mnist": 0.5 + 0.01 * place, "own|x/mnist": 30.0}
+    return found
+
+
+def test_markdown_has_other_measures_below_where_there_are_any(results):
+    (board,) = leaderboards(_measured(results))
+    plain = to_markdown(leaderboards(results)[0])
+    text = to_markdown(board)
+    assert text.startswith(plain + "\n")
+    legend, table = text.removeprefix(plain).strip().split("\n\n")
+    assert "lower is better" in legend
+    lines = table.splitlines()
+    assert re.split(r" (?<!\\)\| ", lines[0].strip("| ")) == ["algorithm", "rmse/mnist, m ↓", "own\\|x/mnist"]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+    methods = [row for row in board.rows if not row.is_reference]
+    assert [line.split("|")[1:3] for line in lines[2:]] == [
+        [f" {row.name} ", f" {row.measures['rmse/mnist']:.4f} "] for row in methods
+    ]
+    assert "Other measures" not in plain
+    assert json.loads(to_json(board))["rows"][-1]["measures"] == board.rows[-1].measures
+
+
 def _biting(results):
     name = "a_b & 50% | {x}\\~^#$ <b>\n|"
     result = {**results[1], "case": {**results[1]["case"], "algorithm": name}}

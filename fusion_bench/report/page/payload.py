@@ -13,6 +13,7 @@ from fusion_bench.report.page.groups import Group, grouped, split_notes
 from fusion_bench.report.page.history import history_of
 from fusion_bench.report.page.outcomes import LEVEL, Outcomes, detailed, read_outcomes
 from fusion_bench.report.page.panels import Panel
+from fusion_bench.report.page.panels.measures import measures
 from fusion_bench.report.page.panels.protocols import protocols
 from fusion_bench.report.page.panels.published import published
 from fusion_bench.report.page.panels.sweeps import sweeps
@@ -63,7 +64,12 @@ def build_payload(
         all_notes += said
         board = _board(group, outcomes, f"b{number}", split.get(group.experiment))
         of_experiment = number == [g.experiment for g in groups].index(group.experiment)
-        made = (protocols(group, outcomes), sweeps(group, outcomes), published(group, outcomes, tables_of_others))
+        made = (
+            measures(board["rows"]),
+            protocols(group, outcomes),
+            sweeps(group, outcomes),
+            published(group, outcomes, tables_of_others),
+        )
         panels = [panel for panel in made if panel is not None]
         panels += (extra or {}).get(group.experiment, ()) if of_experiment else ()
         room, dropped = _fit(board, room)

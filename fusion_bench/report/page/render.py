@@ -174,7 +174,7 @@ def plain(value: Any) -> str:
 
 
 def breakable(name: str) -> Any:
-    """A name as markup that may break after an underscore, a comma and a bracket, and not within a word.
+    """A name as markup that may break after an underscore, a comma, a slash and a bracket, and not within a word.
 
     Example:
         >>> str(breakable("dare_ties<b>"))
@@ -183,7 +183,7 @@ def breakable(name: str) -> Any:
     from markupsafe import Markup, escape
 
     text = str(escape(name))
-    for mark in "_,[":
+    for mark in "_,[/":
         text = text.replace(mark, f"{mark}<wbr>")
     return Markup(text)
 

@@ -89,6 +89,7 @@ def _shown(group: Group, row: Row, run: Run | None, outcomes: Outcomes) -> dict[
         "normalized": row.normalized,
         "accuracy": [row.accuracy.get(task) for task in group.tasks],
         "intervals": [list(per_task[task]) if task in per_task else None for task in group.tasks],
+        "measures": dict(row.measures),
         "bits": _bits_of(correct, group.tasks),
         **_about(row, run),
     }

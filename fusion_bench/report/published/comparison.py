@@ -12,6 +12,7 @@ from typing import Any
 from fusion_bench import registry
 from fusion_bench.families import row_name
 from fusion_bench.hub.pool_sources import with_pins
+from fusion_bench.metrics.measures import described
 from fusion_bench.report.published.digits import Average, Printed, check_average
 from fusion_bench.report.published.table import Row, Table
 
@@ -183,7 +184,7 @@ def _beside(result: Mapping[str, Any], table: Table, row: Row) -> Beside:
         inside=inside,
         differences={target: own - float(printed.value) for target, (own, printed) in ours.items()},
         differs=table.differs,
-        text=_measures(ours) if table.by_measure else _text(average, here, interval),
+        text=_measures(ours, table) if table.by_measure else _text(average, here, interval),
     )
 
 
@@ -197,12 +198,18 @@ def _ours(table: Table, row: Row, metrics: Mapping[str, float]) -> dict[str, tup
     return found
 
 
-def _measures(ours: Mapping[str, tuple[float, Printed]]) -> str:
-    """``miou/segmentation: paper 39.0, here 38.7; …``; nothing where nothing can be compared."""
-    return "; ".join(
-        f"{target}: paper {printed.value:.{printed.decimals}f}, here {own:.{printed.decimals}f}"
-        for target, (own, printed) in ours.items()
-    )
+def _measures(ours: Mapping[str, tuple[float, Printed]], table: Table) -> str:
+    """``miou/segmentation: paper 39.0, here 38.7; absolute_error/depth (cm, lower is better): …``; nothing where
+    nothing can be compared.
+    """
+    factors = {target: table.factors.get(column, 100) for column, target in table.columns.items()}
+    found = []
+    for target, (own, printed) in ours.items():
+        about = described(target.rpartition("/")[0], factors[target])
+        places = printed.decimals
+        numbers = f"paper {printed.value:.{places}f}, here {own:.{places}f}"
+        found.append(target + (f" ({about})" if about else "") + f": {numbers}")
+    return "; ".join(found)
 
 
 def _text(average: Average, here: float, interval: tuple[float, float] | None) -> str:

@@ -220,6 +220,26 @@ def test_a_phone_scrolls_boxes_and_never_the_page(opened, page_path, width):
     assert name.bounding_box()["x"] >= 0  # the name stays in sight
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_many_other_measures_scroll_beside_the_names(opened, world, tmp_path, scheme):
+    runs = [made_run(f"method_number_{i}", world.predictions(0.5 + 0.1 * i)) for i in range(3)]
+    for run in runs:
+        run.result["metrics"] |= {
+            f"{name}/{task}": 0.5 for task in TASKS for name in ("rmse", "acc_norm", "acc_stderr")
+        }
+    write_report(runs, [], tmp_path / "measures.html")
+    tab = opened(tmp_path / "measures.html", "b0-measures", viewport={"width": 390, "height": 800}, color_scheme=scheme)
+    box = tab.locator("#b0-measures .scroll")
+    assert tab.evaluate("() => document.documentElement.scrollWidth") <= 390
+    assert box.evaluate("box => box.scrollWidth > box.clientWidth")
+    box.evaluate("box => { box.scrollLeft = 400; }")
+    for name in tab.locator("#b0-measures tbody th").all():
+        assert name.bounding_box()["x"] >= 0
+        assert name.bounding_box()["height"] < 80  # and is no column of letters
+    cell = tab.locator("#b0-measures tbody td").first
+    assert (cell.text_content(), cell.evaluate("cell => getComputedStyle(cell).textAlign")) == ("0.5000", "right")
+
+
 def test_boards_of_other_examples_are_one_click_away_and_say_so(opened, page_path):
     tab = opened(page_path)
     assert "2 different sets of examples" in tab.locator("#b0 .warning").text_content()

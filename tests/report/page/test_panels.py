@@ -7,9 +7,11 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.report.page.groups import grouped
 from fusion_bench.report.page.outcomes import detailed, read_outcomes
 from fusion_bench.report.page.panels.analysis import analysis_panels
+from fusion_bench.report.page.panels.measures import measures
 from fusion_bench.report.page.panels.protocols import protocols
 from fusion_bench.report.page.panels.published import published
 from fusion_bench.report.page.panels.sweeps import searched, sweeps
+from fusion_bench.report.page.payload import build_payload
 from fusion_bench.report.published import tables
 from tests.report.page.made_runs import World, made_run
 
@@ -102,6 +104,30 @@ def test_a_run_of_a_published_pool_stands_beside_the_published_row():
 
 def test_pools_that_nobody_published_have_no_such_panel(runs):
     assert published(*_read(runs), tables()) is None
+
+
+def test_other_measures_are_a_row_a_method_in_the_order_of_the_board(world):
+    runs = [made_run(name, world.predictions(skill)) for name, skill in (("a", 0.4), ("b", 0.6), ("none", 0.5))]
+    runs += [made_run("dare", world.predictions(0.5, noise=seed), seed=seed) for seed in (0, 1)]
+    for number, run in enumerate(runs):
+        if run.label != "none":
+            run.result["metrics"] |= {"rmse/mnist": 0.5 + number, "mean_angle/letters": 30.0, "loss/mnist": 0.1}
+    (board,) = build_payload(runs).content["boards"]
+    panel = measures(board["rows"])
+    (table,) = panel.tables
+    assert table.columns == ["method", "rmse/mnist, m\u00a0↓", "mean_angle/letters, °\u00a0↓"]
+    cells = {"a": "0.500", "b": "1.500", "dare": "4.000"}  # the mean over two seeds
+    assert table.rows == [[row["name"], cells[row["name"]], "30.00"] for row in board["rows"] if row["name"] in cells]
+    assert table.rows[0][0] == "b"
+    assert len(table.rows) == 3
+    assert "kept of none." in panel.text[0]
+    assert board["panels"][0]["title"] == "Other measures"
+
+
+def test_boards_without_other_measures_have_no_such_panel(runs):
+    (board,) = build_payload(runs).content["boards"]
+    assert measures(board["rows"]) is None
+    assert "measures" not in [panel["key"] for panel in board["panels"]]
 
 
 def test_of_each_analysis_the_newest_counts():

@@ -179,7 +179,8 @@ def test_columns_of_other_measures_are_compared_one_by_one_and_not_averaged(tabl
     (row,) = beside([made], tables)
     assert row.text == (
         "miou/segmentation: paper 39.0, here 40.0; pixel_accuracy/segmentation: paper 67.0, here 66.0; "
-        "absolute_error/depth: paper 55.1, here 56.0; mean_angle/normal: paper 30.4, here 31.0"
+        "absolute_error/depth (cm, lower is better): paper 55.1, here 56.0; "
+        "mean_angle/normal (°, lower is better): paper 30.4, here 31.0"
     )
     assert row.differences["mean_angle/normal"] == pytest.approx(0.64)  # degrees are not printed a hundredfold
     assert row.differences["absolute_error/depth"] == pytest.approx(0.9)

@@ -54,11 +54,15 @@ class Chart:
 
 @dataclass(frozen=True)
 class Table:
-    """``rows`` of one cell a column; numbers are set to the right, as the text they are given as."""
+    """``rows`` of one cell a column; numbers are set to the right, text to the left.
+
+    ``written``: all cells but a row's first are numbers that are written out already; their headings may break.
+    """
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+    written: bool = False
 
 
 @dataclass(frozen=True)

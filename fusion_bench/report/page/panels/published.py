@@ -24,12 +24,12 @@ _TEXT = (
 
 _COLUMNS = (
     "method",
-    "paper and here, %",
+    "paper and here",
     "inside",
     "published as",
     "table",
     "task that differs most",
-    "by, points",
+    "by",
     "protocols differ in",
 )
 
@@ -50,7 +50,8 @@ def published(group: Group, outcomes: Outcomes, tables: Sequence[PublishedTable]
     except FusionBenchError as error:  # a pool of somebody's own, whose YAML is not here
         return Panel("published", "Published numbers", [f"Cannot be shown: {error.message}"])
     rows = [_row(row) for row in found]
-    return Panel("published", "Published numbers", [_TEXT], tables=[Table("In %", _COLUMNS, rows)]) if rows else None
+    shown = [Table("In % where no unit stands", _COLUMNS, rows)]
+    return Panel("published", "Published numbers", [_TEXT], tables=shown) if rows else None
 
 
 def _row(row: Beside) -> list[Cell]:
