@@ -31,6 +31,7 @@ GROUPS = ("algorithm", "modelpool", "taskpool")
 DESCRIPTION = frozenset(
     """
     type about kind needs provides default taskpools search without published licence bytes model_bytes install
+    make
     """.split()
 )
 

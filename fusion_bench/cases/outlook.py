@@ -26,7 +26,7 @@ class PoolOutlook:
         largest: bytes of its base, or of its largest model where that is not here; 0 of a task pool.
         stated: bytes of one of its models as its file states them, and ``download`` those of all of it; 0 where it
             does not.
-        made: roles of ``missing`` that a command makes, ``install``, where nobody publishes them.
+        made: roles of ``missing`` that a command, ``make``, makes.
         missing: what is not here, by role, and why.
     """
 
@@ -40,17 +40,12 @@ class PoolOutlook:
     stated: int = 0
     download: int = 0
     made: frozenset[str] = frozenset()
-    install: str | None = None
+    make: str | None = None
 
     @property
     def fetch(self) -> str | None:
         """The command that fetches what lacks, as far as it can be fetched."""
         return f"fusion_bench pools fetch {self.name}" if set(self.missing) - self.made else None
-
-    @property
-    def make(self) -> str | None:
-        """The command that makes the rest of it."""
-        return self.install if self.made else None
 
 
 @dataclass(frozen=True)
@@ -117,7 +112,8 @@ def _outlook(pool: Pool) -> PoolOutlook:
     return PoolOutlook(
         pool.group, pool.name, pool.about, parts, sum(sizes.values()), largest, pool.missing,
         stated=pool.model_bytes or 0, download=download if type(download) is int else 0,
-        made=frozenset(role for role, source in pool.sources.items() if source in pool.made), install=pool.install,
+        made=frozenset(role for role, source in pool.sources.items() if source in pool.made),
+        make=pool.make if pool.made else None,
     )  # fmt: skip
 
 

@@ -161,7 +161,16 @@ def _fetch(options: argparse.Namespace) -> int:
     for error in wrong:
         print(f"fusion_bench: {one_line(error)}", file=sys.stderr)
     for pool in wanted:
-        lacking = len(pool.missing)
-        made = f"; to be made: {pool.install}" if pool.made else ""
-        print(f"{pool.name}: {f'{lacking} of {len(pool.sources)} not here' if lacking else 'here'}{made}")
+        print(f"{pool.name}: {_left(pool)}")
     return FAILED if wrong else OK
+
+
+def _left(pool: Pool) -> str:
+    """What of a pool is still not here, and what makes the part that no hub has."""
+    whole = len(pool.sources)
+    lacking = len([role for role in pool.missing if pool.sources[role] not in pool.made])
+    told = f"{lacking} of {whole} not here" if lacking else ""
+    if not pool.made:
+        return told or "here"
+    count = f"{told}; {len(pool.made)}" if told else f"{len(pool.made)} of {whole}"
+    return f"{count} to be made: {pool.make}"

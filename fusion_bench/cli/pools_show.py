@@ -55,7 +55,8 @@ def named(names: list[str], config_dir: Path | None) -> list[Pool]:
 
 def summary(pool: Pool) -> dict[str, Any]:
     """What ``list`` tells of a pool."""
-    sizes = [_bytes(source) for source in pool.sources.values()]
+    # tasks of one data set name it each; it is fetched once
+    sizes = [_bytes(source) for source in dict.fromkeys(pool.sources.values())]
     licences = {source.licence for source in pool.sources.values() if source.licence}
     stated = pool.config.get("licence")
     about = None in sizes or not sizes  # then the pool's YAML may know
@@ -151,7 +152,7 @@ def _shown(pool: Pool) -> list[str]:
         user = None if pool.file.is_relative_to(registry.folders(pool.group)[0]) else pool.file.parent.parent
         lines += ["", f"  {len(lacking)} of {len(pool.sources)} to be fetched: {command('fetch', [pool.name], user)}"]
     if pool.made:
-        lines += ["", f"  {len(pool.made)} of {len(pool.sources)} to be made: {pool.install}"]
+        lines += ["", f"  {len(pool.made)} of {len(pool.sources)} to be made: {pool.make}"]
     return lines
 
 

@@ -63,8 +63,16 @@ class Pool:
 
     @property
     def install(self) -> str | None:
-        """The command that installs or makes what of it comes from no hub, where its file says it."""
-        found = self.config.get("install")
+        """The command that installs the Python packages that it comes with, where its file says it."""
+        return self._command("install")
+
+    @property
+    def make(self) -> str | None:
+        """The command that makes what of it nobody publishes, where its file says it."""
+        return self._command("make")
+
+    def _command(self, key: str) -> str | None:
+        found = self.config.get(key)
         return found if isinstance(found, str) else None
 
     @property
@@ -75,8 +83,8 @@ class Pool:
 
     @property
     def made(self) -> tuple[Source, ...]:
-        """Folders that are not here and that its command makes."""
-        if self.install is None:
+        """Folders that are not here and that its command, ``make``, makes; without such a command none."""
+        if self.make is None:
             return ()
         return tuple(one for one in self.sources.values() if one.place == "path" and local(one) is None)
 

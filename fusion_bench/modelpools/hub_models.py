@@ -84,11 +84,14 @@ class HubModels:
             source = self.sources[name]
             found = local(source)
             if found is None:
-                python = source.place == "python"
-                fetch = f"on a machine with network: fusion_bench pools fetch {self.pool}"
+                hints = {
+                    "hub": f"on a machine with network: fusion_bench pools fetch {self.pool}",
+                    "python": "install it with pip; the pool's YAML may say how (install:)",
+                }
+                taken = "paths are taken from the working folder; the pool's YAML may say what makes it (make:)"
                 raise FusionBenchError(
                     f"model pool {self.pool!r}: {source.label} ({name}) is not here: {missing(source)}",
-                    hint="install it with pip; the pool's YAML may say how (install:)" if python else fetch,
+                    hint=hints.get(source.place, taken),
                 )
             if source.place != "hub":  # what comes from the hub was verified when it came
                 _verify(found, source.sha256, label=self.label(name))

@@ -71,8 +71,8 @@ def absent(case: Case, config_dir: Path | None) -> str | None:
         for source in pool.sources.values():
             if source.place == "python" and local(source) is None:
                 return f"install first: {pool.install or source.label} ({missing(source)})"
-            if source in pool.made:
-                made.append(str(pool.install))
+            if source in written.made:  # a path that the command line gives is made by nobody
+                made.append(str(pool.make))
                 lacks.append(missing(source))
             if source.place == "hub" and local(source) is None:
                 lacks.append(f"{source.label}: {missing(source)}")

@@ -7,13 +7,15 @@ import dataclasses
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from fusion_bench.errors import FusionBenchError, unknown_name
 
 TEXT_RECIPE = "minilm_lora"
-DENSE_RECIPE = "nyuv2_resnet50"
-CLASSIFIERS = ("resnet50_ta8", "dinov2_base_ta8")
-RECIPES = ("clip_mini", TEXT_RECIPE, DENSE_RECIPE, *CLASSIFIERS)
+EXPERTS = ("nyuv2_resnet50", "resnet50_ta8", "dinov2_base_ta8")
+"""Of pools whose base is published: their experts alone are made, one after the other."""
+RECIPES = ("clip_mini", TEXT_RECIPE, *EXPERTS)
+_WORK, _OUT, _WORKERS = Path("outputs/zoo"), Path("outputs/assets"), 2
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -25,14 +27,13 @@ def main(arguments: Sequence[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="fetch the sources, train, and write the pool")
     build.add_argument("name", help=f"one of: {', '.join(RECIPES)}")
+    embedded = f"clip_mini, {TEXT_RECIPE}"
+    build.add_argument("--work", type=Path, help=f"folder of the stages ({embedded}; default: {_WORK})")
     build.add_argument(
-        "--work", type=Path, default=Path("outputs/zoo"), help="folder of the stages (default: %(default)s)"
-    )
-    build.add_argument(
-        "--out", type=Path, default=Path("outputs/assets"), help="where the pools are written (default: %(default)s)"
+        "--out", type=Path, help=f"what is made (default: {_OUT}; of the others, where their pool looks for experts)"
     )
     build.add_argument("--seed", type=int, default=0)
-    build.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
+    build.add_argument("--workers", type=int, help=f"processes, one thread each ({embedded}; default: {_WORKERS})")
     build.add_argument(
         "--steps",
         type=int,
@@ -46,8 +47,17 @@ def main(arguments: Sequence[str]) -> int:
         return _headroom(options)
     if options.name not in RECIPES:
         raise unknown_name("recipe", options.name, RECIPES)
-    builders = {TEXT_RECIPE: _build_texts, DENSE_RECIPE: _build_dense, **dict.fromkeys(CLASSIFIERS, _build_classifiers)}
-    return builders.get(options.name, _build_pictures)(options)
+    for name in ("steps", "workers"):
+        number = getattr(options, name)
+        if number is not None and number < 1:
+            raise FusionBenchError(f"--{name} {number}", hint="a number from 1 on")
+    if options.seed < 0:
+        raise FusionBenchError(f"--seed {options.seed}", hint="a number from 0 on")
+    if options.name in EXPERTS:
+        return _build_experts(options)
+    options.work, options.out = options.work or _WORK, options.out or _OUT
+    options.workers = options.workers or _WORKERS
+    return _build_texts(options) if options.name == TEXT_RECIPE else _build_pictures(options)
 
 
 def _build_pictures(options: argparse.Namespace) -> int:
@@ -81,24 +91,24 @@ def _build_texts(options: argparse.Namespace) -> int:
     return 0
 
 
-def _build_dense(options: argparse.Namespace) -> int:
+def _build_experts(options: argparse.Namespace) -> int:
+    for name in ("work", "workers"):
+        if getattr(options, name) is not None:
+            raise FusionBenchError(
+                f"{options.name} takes no --{name}: its experts are trained in this process, one after the other",
+                hint="leave it out; --out says where experts go",
+            )
+    from fusion_bench.zoo import classifiers, dense
     from fusion_bench.zoo.bars import bars
-    from fusion_bench.zoo.dense import Training, build
+    from fusion_bench.zoo.made import build
 
-    settings = Training() if options.steps is None else Training(steps=options.steps)
-    build(options.out, pool=DENSE_RECIPE, settings=settings, seed=options.seed, progress=bars())
-    return 0
-
-
-def _build_classifiers(options: argparse.Namespace) -> int:
-    from fusion_bench.zoo.bars import bars
-    from fusion_bench.zoo.classifiers import RECIPES as settings_of
-    from fusion_bench.zoo.classifiers import build
-
-    settings = settings_of[options.name]
+    recipes: Any = dense if options.name in dense.RECIPES else classifiers
+    settings = recipes.RECIPES[options.name]
     if options.steps is not None:
         settings = dataclasses.replace(settings, steps=options.steps)
-    build(options.out, pool=options.name, settings=settings, seed=options.seed, progress=bars())
+    build(
+        recipes.MAKING, options.name, options.out, settings=settings, seed=options.seed, progress=bars(), tell=print
+    )  # fmt: skip
     return 0
 
 

@@ -6,9 +6,7 @@ Nobody publishes such experts for NYUv2 with their heads; this makes the ones th
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -20,105 +18,54 @@ from torch import Tensor, nn
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.modelpools.base import BASE
 from fusion_bench.modelpools.dense_resnet import DenseResnet
-from fusion_bench.progress import Progress, silent
-from fusion_bench.registry import build as built
 from fusion_bench.taskpools.dense import DenseExamples, enlarged
 from fusion_bench.taskpools.dense_prediction import DensePrediction
 from fusion_bench.weights import write_state_dict
-from fusion_bench.zoo.made import first_taskpool
+from fusion_bench.zoo.made import How, Making, Training, descend
 
-RECIPE = "nyuv2_resnet50"
-
-
-@dataclass(frozen=True)
-class Training:
-    """Adam, cosine to zero, pictures flipped half the time.
-
-    Attributes:
-        steps: of ``batch`` pictures.
-        rate: of learning, at its highest.
-    """
-
-    steps: int = 8000
-    batch: int = 8
-    rate: float = 1e-4
+RECIPES: Mapping[str, Training] = {"nyuv2_resnet50": Training(steps=8000, batch=8, rate=1e-4)}
+"""By Adam, pictures flipped half the time."""
 
 
-def build(
-    out: Path,
-    *,
-    pool: str = RECIPE,
-    settings: Training | None = None,
-    seed: int = 0,
-    device: str | None = None,
-    config_dir: Path | None = None,
-    progress: Progress = silent,
-) -> None:
-    """Train the experts that a model pool of type ``dense_resnet`` names, one a task of the first task pool it fits.
+def make(models: DenseResnet, examples: DenseExamples, folder: Path, how: How[Training]) -> None:
+    """Train an expert of a task, encoder and head, and save it as ``model.safetensors``; see ``made.Making``."""
+    encoder, head = train(models.model(BASE), models.fresh_head(examples.channels), examples, how)
+    state = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
+    state |= {f"decoders.{examples.task}.{name}": tensor for name, tensor in head.state_dict().items()}
+    write_state_dict(folder / "model.safetensors", state, metadata={"format": "pt"})
 
-    Args:
-        out: gets a folder a task, with ``model.safetensors``; those that are there are kept.
-        pool: of which the base and the encoder are taken.
-        device: None: CUDA where there is one.
+
+MAKING = Making(DenseResnet, DensePrediction, make)
+
+
+def train(base: nn.Module, head: nn.Module, examples: DenseExamples, how: How[Training]) -> tuple[nn.Module, nn.Module]:
+    """An encoder that starts as ``base``, which is not written to, and ``head``, trained on a task's training split.
 
     Raises:
-        FusionBenchError: another type of pool, a base or data that is not here.
+        FusionBenchError: no pixel of the split has a label, or a loss is not finite.
     """
-    settings = settings or Training()
-    models = built("modelpool", pool, config_dir=config_dir)
-    if not isinstance(models, DenseResnet):
-        raise FusionBenchError(f"model pool {pool!r} is no dense_resnet", hint=f"the recipe makes {RECIPE}")
-    tasks = built("taskpool", first_taskpool(pool, config_dir), config_dir=config_dir)
-    if not isinstance(tasks, DensePrediction):
-        raise FusionBenchError(f"task pool {tasks.name!r} is no dense_prediction", hint="name one first in taskpools")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    for task in tasks.tasks:
-        if (out / task / "model.safetensors").is_file():
-            continue
-        examples = tasks.examples(task, models)
-        torch.manual_seed(seed)  # a head is drawn
-        encoder, head = train(
-            models.model(BASE), models.fresh_head(examples.channels), examples, settings, seed, device=device,
-            progress=progress,
-        )  # fmt: skip
-        state = {f"encoder.{name}": tensor.cpu() for name, tensor in encoder.state_dict().items()}
-        state |= {f"decoders.{task}.{name}": tensor.cpu() for name, tensor in head.state_dict().items()}
-        (out / task).mkdir(parents=True, exist_ok=True)
-        write_state_dict(out / task / "model.safetensors", state, metadata={"format": "pt"})
-
-
-def train(
-    base: nn.Module,
-    head: nn.Module,
-    examples: DenseExamples,
-    settings: Training,
-    seed: int,
-    *,
-    device: str = "cpu",
-    progress: Progress = silent,
-) -> tuple[nn.Module, nn.Module]:
-    """An encoder that starts as ``base``, which is not written to, and ``head``, trained on a task's training split."""
-    encoder = copy.deepcopy(base).train().requires_grad_(True).to(device)
-    head = head.train().requires_grad_(True).to(device)
+    encoder = copy.deepcopy(base).train().requires_grad_(True).to(how.device)
+    head = head.train().requires_grad_(True).to(how.device)
     images, truth = _in_memory(examples)
-    weights = [*encoder.parameters(), *head.parameters()]
-    optimiser = torch.optim.Adam(weights, lr=settings.rate)
-    loss_of = LOSSES[examples.config.kind]
-    for step in range(settings.steps):
-        rng = np.random.default_rng([seed, step])
-        for group in optimiser.param_groups:
-            group["lr"] = settings.rate * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
-        rows = torch.from_numpy(rng.integers(len(images), size=settings.batch))
+    kind, void = examples.config.kind, examples.config.void
+    if not labelled(truth, kind=kind, void=void).any():
+        raise FusionBenchError(
+            f"training {examples.task!r}: no pixel of {examples.config.data} has a label",
+            hint="look at what stands for no label in the card",
+        )
+
+    def loss_of(rng: np.random.Generator) -> Tensor | None:
+        rows = torch.from_numpy(rng.integers(len(images), size=how.settings.batch))
         pictures, true = images[rows], truth[rows]
         if rng.random() < 0.5:
-            pictures, true = mirrored(pictures, true, kind=examples.config.kind)
-        true = true.to(device)
-        maps = enlarged(head(encoder(pictures.to(device))), true)
-        loss = loss_of(maps, true, examples.config.ignored)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        progress(f"train {examples.task}", step + 1, settings.steps)
+            pictures, true = mirrored(pictures, true, kind=kind)
+        if not labelled(true, kind=kind, void=void).any():
+            return None
+        true = true.to(how.device)
+        return loss(enlarged(head(encoder(pictures.to(how.device))), true), true, kind=kind, void=void)
+
+    optimiser = torch.optim.Adam([*encoder.parameters(), *head.parameters()], lr=how.settings.rate)
+    descend(optimiser, loss_of, how, task=examples.task)
     return encoder.eval(), head.eval()
 
 
@@ -147,24 +94,57 @@ def _in_memory(examples: DenseExamples) -> tuple[Tensor, Tensor]:
     return torch.cat([batch["images"] for batch in batches]), torch.cat([batch["truth"] for batch in batches])
 
 
-def _cross_entropy(maps: Tensor, truth: Tensor, ignored: int) -> Tensor:
-    return F.cross_entropy(maps, truth.long(), ignore_index=ignored)
+def labelled(truth: Tensor, *, kind: str, void: int) -> Tensor:
+    """Which pixels have a label, bool ``(b, h, w)``.
+
+    Args:
+        truth: ``(b, h, w)`` or ``(b, channels, h, w)``.
+        void: the label of pixels without one, of a segmentation; a depth of 0 and a normal of zeros are none.
+
+    Example:
+        >>> labelled(torch.tensor([[[0, 255]]]), kind="segmentation", void=255).tolist()
+        [[[True, False]]]
+    """
+    if kind == "segmentation":
+        return truth != void
+    if kind == "depth":
+        return truth.reshape(len(truth), *truth.shape[-2:]) > 0
+    return (truth != 0).any(dim=1)
+
+
+def loss(maps: Tensor, truth: Tensor, *, kind: str, void: int) -> Tensor:
+    """The mean over labelled pixels of cross-entropy, of absolute error, or of 1 − cosine; 0 where none has a label.
+
+    Args:
+        maps: of a model, float ``(b, channels, h, w)``.
+        truth, kind, void: as for ``labelled``.
+
+    Example:
+        >>> maps = torch.tensor([[[[1.0, 2.0]]]])
+        >>> loss(maps, torch.tensor([[[[1.5, 0.0]]]]), kind="depth", void=-1).item()
+        0.5
+        >>> loss(maps, torch.zeros(1, 1, 1, 2), kind="depth", void=-1).item()
+        0.0
+    """
+    errors = _ERRORS[kind](maps, truth, void)[labelled(truth, kind=kind, void=void)]
+    return errors.sum() / max(1, len(errors))
+
+
+def _cross_entropy(maps: Tensor, truth: Tensor, void: int) -> Tensor:
+    return F.cross_entropy(maps, truth.long(), ignore_index=void, reduction="none")
 
 
 def _absolute(maps: Tensor, truth: Tensor, _: int) -> Tensor:
-    truth = truth.reshape(maps.shape)
-    known = truth > 0
-    return (maps - truth).abs()[known].mean()
+    return (maps - truth.reshape(maps.shape)).abs().squeeze(1)
 
 
 def _cosine(maps: Tensor, truth: Tensor, _: int) -> Tensor:
-    known = (truth != 0).any(dim=1)
-    return (1 - F.cosine_similarity(maps, truth, dim=1))[known].mean()
+    return 1 - F.cosine_similarity(maps, truth, dim=1)
 
 
-LOSSES: Mapping[str, Callable[[Tensor, Tensor, int], Tensor]] = {
+_ERRORS: Mapping[str, Callable[[Tensor, Tensor, int], Tensor]] = {
     "segmentation": _cross_entropy,
     "depth": _absolute,
     "normal": _cosine,
 }
-"""Means over labelled pixels, by the kind of a task: cross-entropy, absolute error, 1 − cosine."""
+"""Of each pixel, ``(b, h, w)``, by the kind of a task."""

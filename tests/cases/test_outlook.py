@@ -77,5 +77,14 @@ def test_what_a_command_makes_is_not_to_be_fetched() -> None:
     (found,) = outlooks([Case("ties", "resnet50_ta8", "ta8_classification", kind="merging")])
     pool = found.modelpool
     assert pool.made == set(pool.missing) - {"base"}
-    assert pool.make == "fusion_bench zoo build resnet50_ta8 --out resnet50_ta8_experts"
+    assert pool.make == "fusion_bench zoo build resnet50_ta8"
     assert pool.fetch == "fusion_bench pools fetch resnet50_ta8"
+
+
+def test_what_is_made_already_needs_no_command(tmp_path: Path) -> None:
+    (tmp_path / "modelpool").mkdir()
+    text = f"type: hf_clip\nbase: no/base\nexperts: {{a: {tmp_path}}}\ntaskpools: [mini8]\nmake: train it\n"
+    (tmp_path / "modelpool" / "mine.yaml").write_text(text)
+    (found,) = outlooks([Case("ties", "mine", "mini8", kind="merging")], config_dir=tmp_path)
+    assert (found.modelpool.made, found.modelpool.make) == (frozenset(), None)
+    assert found.modelpool.fetch == "fusion_bench pools fetch mine"

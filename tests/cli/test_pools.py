@@ -166,6 +166,33 @@ def test_what_cannot_be_fetched_is_told_and_the_rest_comes(hub: FakeHub, pools: 
     assert "mine: circles: you/expert: there is no such model" in done.err
 
 
+def test_what_a_command_makes_is_no_problem(hub: FakeHub, pools: Pools) -> None:
+    experts = {"circles": "./runs/circles", "b": "./runs/b"}
+    pools.write("modelpool", "mine", type="hf_clip", base="you/base", experts=experts, make="train.sh")
+    assert pools("check", "mine").status == 0
+    assert "2 of 3 to be made: train.sh" in pools("show", "mine").out
+    base = hub.models.pop("you/base")
+    done = pools("fetch", "mine")
+    assert (done.status, done.out) == (1, "mine: 1 of 3 not here; 2 to be made: train.sh\n")
+    hub.models["you/base"] = base
+    done = pools("fetch", "mine")
+    assert (done.status, done.out) == (0, "mine: 2 of 3 to be made: train.sh\n")
+    for path in experts.values():
+        Path(path).mkdir(parents=True)
+    assert pools("fetch", "mine").out == "mine: here\n"
+
+
+def test_a_mistyped_path_is_a_problem(hub: FakeHub, pools: Pools) -> None:
+    experts = {"circles": "./runs/cirlces"}
+    pools.write("modelpool", "mine", type="hf_clip", base="you/base", experts=experts, install="pip install it")
+    for action in ("check", "fetch"):
+        done = pools(action, "mine")
+        assert done.status == 1
+        assert done.err.splitlines()[-1].endswith("mine: circles: ./runs/cirlces: no such folder: runs/cirlces")
+    assert done.out == "mine: 1 of 2 not here\n"
+    assert "to be made" not in pools("show", "mine").out
+
+
 def model(name: str, rows: int = 4, **more: int) -> str:
     sizes = {"vision_model.w": rows, **more}
     write_state_dict(Path(name) / "model.safetensors", {n: torch.zeros(r, 2) for n, r in sizes.items()})

@@ -117,3 +117,14 @@ def test_damaged_pins_say_so(tmp_path: Path, text: str) -> None:
 def test_the_same_description_as_the_pool_itself_reads() -> None:
     """Keys that describe a pool are no options of it."""
     assert {"about", "published", "licence"} <= registry.DESCRIPTION
+
+
+def test_only_a_command_that_makes_makes_what_is_not_here(tmp_path: Path) -> None:
+    places = {"base": "a/b", "experts": {"one": str(tmp_path / "gone"), "two": str(tmp_path)}}
+    config(tmp_path, "modelpool", "installed", install="pip install it", **places)
+    config(tmp_path, "modelpool", "trained", make="train it", install="pip install it", **places)
+    installed, trained = (read_pool("modelpool", name, config_dir=tmp_path) for name in ("installed", "trained"))
+    assert (installed.install, installed.make, installed.made) == ("pip install it", None, ())
+    assert (trained.install, trained.make) == ("pip install it", "train it")
+    assert trained.made == (Source(str(tmp_path / "gone")),)  # no id of the hub, nothing that is here
+    assert {"make", "install"} <= registry.DESCRIPTION

@@ -199,3 +199,19 @@ def test_a_case_whose_python_package_is_not_installed_says_how_to_install_it(pyt
     options = ["--fb-config-path", str(tmp_path / "config"), "--modelpool", "mine", "--algorithm", "ties", "-rs"]
     result = pytester.runpytest_subprocess(*options, "--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db")
     assert "install first: pip install no-such-package (the Python package" in "".join(result.outlines)
+
+
+def test_a_case_whose_experts_a_command_makes_says_which(running, tmp_path, monkeypatch):
+    experts = "base: you/base\nexperts: {mnist: ./runs/mnist}\ntaskpools: [toy_tasks]\n"
+    write_yaml(running, "modelpool", "trained", "type: hf_clip\nmake: train.sh\n" + experts)
+    write_yaml(running, "modelpool", "mistyped", "type: hf_clip\ninstall: pip install it\n" + experts)
+    monkeypatch.setenv("FUSION_BENCH_MODELS", str(tmp_path))
+    (tmp_path / "you" / "base").mkdir(parents=True)
+    (tmp_path / "you" / "base" / "model.safetensors").touch()
+    names = ("--algorithm", "zz_ties", "-rs")
+    result = run(running, *names, "--modelpool", "trained")
+    result.assert_outcomes(skipped=1)
+    assert "make first: train.sh (no such folder: runs/mnist)" in "".join(result.outlines)
+    result = run(running, *names, "--modelpool", "trained", "--override", "modelpool.experts={mnist: ./rnus}")
+    result.assert_outcomes(passed=1)  # it ran, and in earnest says that it has no such folder
+    run(running, *names, "--modelpool", "mistyped").assert_outcomes(passed=1)
