@@ -85,6 +85,33 @@ def test_a_folder_that_cannot_be_made_ends_it(night, tmp_path: Path) -> None:
 def test_what_is_not_understood_is_answered_with_the_use(night, words) -> None:
     status, asked, _ = night(*words)
     assert (status, asked) == (2, [])
+    use = subprocess.run([SCRIPT, *words], capture_output=True, text=True).stderr
+    assert [kind for kind in ("pinned", "newest", "pools") if f".ci/nightly {kind} FOLDER" in use] == [
+        "pinned",
+        "newest",
+        "pools",
+    ]
+    assert "NIGHTLY_GATE" in use
+
+
+def test_a_night_of_pools_asks_the_hub_and_nothing_else(night) -> None:
+    status, asked, folder = night("pools", "night")
+    assert (status, asked) == (0, ["fusion_bench pools check --all --format json"])
+    assert (folder / "job.md").read_text() == "## Pools\n\nAll as it should be.\n"
+
+
+def test_what_the_hub_lacks_fails_the_night_and_is_told(night, tmp_path: Path) -> None:
+    (tmp_path / "venv" / "bin" / "fusion_bench").write_text("#!/bin/sh\necho '[]'\necho 'a/b is gone' >&2\nexit 1\n")
+    status, _, folder = night("pools", "night")
+    assert status == 1
+    assert (folder / "night" / "pools.json").read_text() == "[]\n"
+    assert (folder / "job.md").read_text() == "## Pools\n\n- a/b is gone\n"
+
+
+def test_a_check_that_ends_without_a_word_is_not_called_good(night) -> None:
+    status, _, folder = night("pools", "night", status=3)
+    assert status == 3
+    assert "ended with 3" in (folder / "job.md").read_text()
 
 
 def test_the_workflow_calls_what_is_there() -> None:
@@ -92,8 +119,9 @@ def test_the_workflow_calls_what_is_there() -> None:
     assert workflow["jobs"]["bench"]["strategy"]["matrix"]["versions"] == ["pinned", "newest"]
     lines = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
     calls = [line.strip() for run in lines for line in run.splitlines() if ".ci/" in line]
-    assert len(calls) == 2
-    assert all(re.match(r"\.ci/nightly (pinned|\$\{\{ matrix\.versions \}\}) ", call) for call in calls)
+    assert len(calls) == 3
+    assert all(re.match(r"\.ci/nightly (pinned|pools|\$\{\{ matrix\.versions \}\}) ", call) for call in calls)
+    assert any(call.startswith(".ci/nightly pools ") for call in calls)
     assert os.access(SCRIPT, os.X_OK)
 
 
