@@ -41,12 +41,14 @@ class Algorithm(ABC):
 
     A subclass is again a frozen pydantic dataclass: fields are options, typed and ranged (see ``options``), unknown
     ones are refused. Class variables declare what it is and what it may see; ``deterministic`` says that the same
-    inputs and options, the seed among them, give the same result to the last bit on one machine.
+    inputs and options, the seed among them, give the same result to the last bit on one machine, ``routed`` that the
+    result is one model per expert, so that it is none for a task without.
     """
 
     kind: ClassVar[Kind]
     data_access: ClassVar[tuple[DataAccess, ...]] = ("weights",)
     random: ClassVar[bool] = False
+    routed: ClassVar[bool] = False
     deterministic: ClassVar[bool] = True
 
     @abstractmethod

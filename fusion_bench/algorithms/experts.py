@@ -27,6 +27,7 @@ class Experts(Algorithm):
     """
 
     kind: ClassVar[Kind] = "reference"
+    routed: ClassVar[bool] = True
 
     def run(self, pool: ModelPool, *, progress: Progress = silent) -> nn.Module:
         return TaskRouted({name: pool.lent(name) for name in pool.expert_names})

@@ -63,6 +63,8 @@ def prepare(case: Case, session: Session) -> Prepared:
     algorithm, grid = _algorithm(case, config, session)
     start = time.perf_counter()
     bound = session.bound(case)
+    if algorithm.routed:
+        _check_experts(case, bound)
     size = model_bytes(bound.modelpool)
     if grid:  # a task pool without a split to choose by says so before anything is evaluated
         for task in bound.trials[0].chosen_on:
@@ -112,6 +114,17 @@ def check_device(device: str) -> None:
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # a build without CUDA asserts
         reason = (str(error).splitlines() or [""])[0]
         raise FusionBenchError(f"device {device!r} cannot be used: {reason}", hint=hint) from error
+
+
+def _check_experts(case: Case, bound: Bound) -> None:
+    names = bound.modelpool.expert_names
+    bare = [task for task, one in bound.adapters.items() if one.expert not in names]
+    if bare:
+        raise FusionBenchError(
+            f"{case.label} needs an expert for every task of {case.taskpool!r}: {case.modelpool!r} has none for "
+            f"{', '.join(bare)}",
+            hint=f"it has {', '.join(names)}; a method that makes one model for all tasks can run without",
+        )
 
 
 def _algorithm(case: Case, config: Mapping[str, Any], session: Session) -> tuple[Algorithm, dict[str, Any]]:

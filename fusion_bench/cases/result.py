@@ -18,6 +18,7 @@ class CaseResult:
         interval: 95 % interval of ``accuracy/mean`` over the test examples.
         scored_by: the metric of those tasks that are not scored by accuracy; their ``accuracy/<task>`` is that metric.
         references: accuracy per task of the bounds, ``pretrained`` and ``experts``, on the same examples.
+        reference_measures: what else tasks measure of them, ``metric/task``, where they do.
         seedless: the fingerprint without the seed, the same for all seeds of a method; empty where it has none.
         search: what was tried on the validation split: ``{"scaling": [[value, mean accuracy], …]}``.
         outcomes: per task ``n`` examples, ``correct`` or ``scores`` (`metrics.packing.pack_outcome`) and
@@ -52,6 +53,7 @@ class CaseResult:
     plugins: dict[str, str] = field(default_factory=dict)
     seedless: str = ""
     scored_by: dict[str, str] = field(default_factory=dict)
+    reference_measures: dict[str, dict[str, float]] = field(default_factory=dict)
     run_id: str | None = None
     resumed: bool = False
     schema: int = SCHEMA

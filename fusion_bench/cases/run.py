@@ -166,6 +166,9 @@ def _compute(
             name: {task: p.value for task, p in found.items()}
             for name, found in (("pretrained", base), ("experts", experts))
         },
+        reference_measures={
+            name: found for name, own in (("pretrained", base), ("experts", experts)) if (found := measured(own))
+        },
         scored_by={task: p.metric for task, p in predictions.items() if p.metric != ACCURACY},
         search=search.to_dict() if search else {},
         outcomes=packed_outcomes(predictions),
@@ -233,12 +236,10 @@ def summary(predictions: Mapping[str, Predictions], experts: Mapping[str, float]
     there is no value, and then no mean.
     """
     found: dict[str, dict[str, float]] = {"accuracy": {}, "loss": {}, "calibration_error": {}}
-    named: dict[str, float] = {}
+    named = measured(predictions)
     for task, p in predictions.items():
         prediction, label = torch.from_numpy(p.prediction), torch.from_numpy(p.label)
         found["accuracy"][task] = p.value if p.score is not None else accuracy(prediction, label)
-        named |= {f"{p.metric}/{task}": p.value} if p.metric != ACCURACY else {}
-        named |= {f"{name}/{task}": value for name, value in p.extra.items()}
         if p.loss is not None:
             found["loss"][task] = float(p.loss.mean())
         if p.confidence is not None:
@@ -251,6 +252,15 @@ def summary(predictions: Mapping[str, Predictions], experts: Mapping[str, float]
         if values and (metric != "normalized" or len(values) == len(predictions)):
             named[f"{metric}/mean"] = float(np.mean(list(values.values())))
     return named
+
+
+def measured(predictions: Mapping[str, Predictions]) -> dict[str, float]:
+    """``metric/task`` of what tasks are scored by, where that is not accuracy, and of what they measure beside it."""
+    found: dict[str, float] = {}
+    for task, p in predictions.items():
+        found |= {f"{p.metric}/{task}": p.value} if p.metric != ACCURACY else {}
+        found |= {f"{name}/{task}": value for name, value in p.extra.items()}
+    return found
 
 
 def _resumed(store: Any, case: Case, mark: str) -> CaseResult | None:

@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from fusion_bench.families import Family, families
-from fusion_bench.report.measures import mean_measures
+from fusion_bench.report.measures import mean_measures, other_measures
 
 if TYPE_CHECKING:
     import numpy as np
@@ -195,6 +195,11 @@ def _row(result: Result, name: str) -> Row:
 def _bounds(results: Sequence[Mapping[str, Any]], present: set[str], tasks: Sequence[str]) -> list[Row]:
     """Rows for the references that were measured along with a case and were no cases themselves."""
     references = {name: values for result in results for name, values in result.get("references", {}).items()}
+    measured = {
+        name: other_measures({"tasks": tasks, "scored_by": result.get("scored_by", {}), "metrics": values})
+        for result in results
+        for name, values in result.get("reference_measures", {}).items()
+    }
     rows = []
     for name, accuracy in references.items():
         # a mean over fewer tasks would be no bound for the others
@@ -209,6 +214,7 @@ def _bounds(results: Sequence[Mapping[str, Any]], present: set[str], tasks: Sequ
                 accuracy={task: accuracy[task] for task in tasks},
                 mean=sum(accuracy[task] for task in tasks) / len(tasks),
                 normalized=sum(known) / len(known) if len(known) == len(tasks) else None,
+                measures=measured.get(name, {}),
             )
         )
     return rows

@@ -179,6 +179,24 @@ def test_a_device_that_is_not_here_is_refused_before_work(toy_config: Path, devi
     assert not fresh._bound  # nothing was loaded
 
 
+def test_a_routed_method_needs_an_expert_for_every_task_and_says_so_before_anything_is_evaluated(
+    toy_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fusion_bench.modelpools.view import restricted
+
+    with Session(config_dir=toy_config, tracking_uri="") as fresh:
+        bound = fresh.bound(one("experts", toy_config))
+        bound.modelpool, bound.trials = restricted(bound.modelpool, ["circles"]), bound.taskpool.trials(["circles"])
+        assert run_case(one("simple_average", toy_config), fresh).references["experts"].keys() == {"circles"}
+
+        def explode(*given: object, **options: object) -> None:
+            raise RuntimeError("evaluated")
+
+        monkeypatch.setattr("fusion_bench.cases.session.evaluate", explode)
+        with pytest.raises(FusionBenchError, match="expert for every task of 'toy2': 'toy' has none for stripes"):
+            run_case(one("experts", toy_config), fresh)
+
+
 def test_a_case_that_is_refused_leaves_a_failed_run(session: Session, toy_config: Path) -> None:
     case = one("ties", toy_config, "algorithm.density=5")
     with pytest.raises(FusionBenchError, match="density"):

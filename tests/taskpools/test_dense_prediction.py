@@ -13,9 +13,10 @@ import torch.nn.functional as F
 import yaml
 from sklearn.metrics import jaccard_score
 
-from fusion_bench.cases import Case, Session, run_case
+from fusion_bench.cases import Case, CaseResult, Session, run_case
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.registry import load_algorithm, load_modelpool, load_taskpool
+from fusion_bench.report.leaderboard import leaderboards
 from fusion_bench.taskpools.evaluate import evaluate
 from tests.helpers.tiny_dense import ENCODER, TASKS, encoder, head, maps_of, scenes, write_models, write_scenes
 
@@ -120,12 +121,22 @@ def test_a_whole_case_is_logged_with_errors_beside_shares(root: Path, tmp_path: 
         del fields["name"]
         (tmp_path / group / f"{name}.yaml").write_text(yaml.safe_dump(fields))
     with Session(config_dir=tmp_path, tracking_uri=f"sqlite:///{tmp_path}/mlflow.db") as session:
-        metrics = run_case(Case("simple_average", "tiny", "rooms"), session).metrics
+        made = run_case(Case("simple_average", "tiny", "rooms"), session)
+        alone = {name: run_case(Case(name, "tiny", "rooms"), session) for name in ("pretrained", "experts")}
+    metrics = made.metrics
     for name in ("miou/segmentation", "delta1/depth", "within_11.25/normal", "rmse/depth", "median_angle/normal"):
         assert np.isfinite(metrics[name]), name
     mean = np.mean([metrics["miou/segmentation"], metrics["delta1/depth"], metrics["within_11.25/normal"]])
     assert metrics["accuracy/mean"] == pytest.approx(mean)
     assert not any(name.startswith("loss") for name in metrics)
+    for name, case in alone.items():  # what is measured along with a case is what a case of its own measures
+        assert made.reference_measures[name] == {key: case.metrics[key] for key in made.reference_measures[name]}
+        assert {"miou/segmentation", "rmse/depth", "median_angle/normal"} <= made.reference_measures[name].keys()
+    along = {row.name: row.measures for row in leaderboards([made.to_dict()])[0].rows}
+    assert along == {
+        row.name: row.measures for row in leaderboards(map(CaseResult.to_dict, [made, *alone.values()]))[0].rows
+    }
+    assert "rmse/depth" in along["pretrained"]
 
 
 def test_splits_pictures_and_hashes(pool: Any) -> None:

@@ -83,14 +83,15 @@ def grouped(runs: Iterable[Run]) -> tuple[list[Group], list[str]]:
 
 def _flaw(result: Mapping[str, Any]) -> str | None:
     """What is wrong with the parts of a result that not every run must have; None where nothing is."""
-    shapes: dict[str, type] = {"references": dict, "search": dict, "config": dict, "data_access": list}
+    named = ("references", "reference_measures", "search", "config")
+    shapes: dict[str, type] = {**dict.fromkeys(named, dict), "data_access": list}
     wrong = [name for name, kind in shapes.items() if not isinstance(result.get(name, kind()), kind)]
-    references = result.get("references", {})
-    if not wrong and not all(
-        isinstance(accuracy, dict) and all(isinstance(value, int | float) for value in accuracy.values())
-        for accuracy in references.values()
-    ):
-        wrong = ["references"]
+    for part in ("references", "reference_measures"):
+        if part not in wrong and not all(
+            isinstance(numbers, dict) and all(isinstance(value, int | float) for value in numbers.values())
+            for numbers in result.get(part, {}).values()
+        ):
+            wrong.append(part)
     interval = result.get("interval")
     if interval and not (len(interval) == 2 and all(isinstance(end, int | float) for end in interval)):
         wrong.append("interval")

@@ -128,6 +128,7 @@ def _with_references(results: Sequence[Mapping[str, Any]]) -> list[Mapping[str, 
                 continue
             cases.add(key)
             metrics = {f"accuracy/{task}": value for task, value in accuracy.items()}
+            metrics |= result.get("reference_measures", {}).get(name, {})
             metrics["accuracy/mean"] = sum(accuracy.values()) / len(accuracy)
             config = {**(result.get("config") or {}), "algorithm": registry.read_config("algorithm", name)}
             case = {"algorithm": name, **pools}

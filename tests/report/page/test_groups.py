@@ -39,6 +39,7 @@ def test_a_run_that_does_not_say_what_it_saw_is_named_and_left_out(world):
 def test_a_result_with_odd_parts_is_named_and_left_out():
     good = made_run("good", World(size=10).predictions(0.5))
     odd = {"references": {"experts": [1]}, "search": [], "interval": ["x", 1], "data_access": "weights"}
+    odd["reference_measures"] = {"experts": {"rmse/mnist": "small"}}
     runs = []
     for name, value in odd.items():
         run = made_run(name, World(size=10).predictions(0.5))

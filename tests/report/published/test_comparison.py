@@ -187,6 +187,17 @@ def test_columns_of_other_measures_are_compared_one_by_one_and_not_averaged(tabl
     assert (row.inside, row.average.mean) == (None, None)
 
 
+def test_other_measures_of_bounds_that_were_no_cases_are_compared_as_well(tables):
+    shares = dict.fromkeys(("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte"), 0.9)
+    made = result("simple_average", 0.5, accuracy=shares, pools={"modelpool": "roberta_base_glue", "taskpool": "glue8"})
+    made["references"] = {"experts": shares}
+    assert "matthews/cola" not in beside([made], tables)[-1].text
+    made["reference_measures"] = {"experts": {"matthews/cola": 0.613}}
+    row = beside([made], tables)[-1]
+    assert row.name == "experts"
+    assert "matthews/cola: paper 60.18, here 61.30" in row.text
+
+
 def test_nothing_stands_beside_a_result_that_has_none_of_the_measures(tables):
     shares = {"segmentation": 0.4, "depth": 0.7, "normal": 0.3}
     assert beside([result("simple_average", 0.5, accuracy=shares, pools=NYU)], tables) == []
