@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import numpy as np
 
@@ -21,10 +20,9 @@ def show_paths(subject: Subject) -> Findings:
     """From the base to each expert on its task; between each two experts on both of theirs."""
     pool = subject.pool
     experts = [name for name in sorted(pool.expert_names) if name in subject.adapters]
-    shared: dict[str, Any] = {"cache": subject.cache, "device": subject.device, "progress": subject.progress}
 
     def walk(start: str, end: str, own: list[str], points: int) -> paths.LossPath:
-        return paths.loss_path(pool, subject.adapters, start, end, tasks=own, points=points, **shared)
+        return paths.loss_path(pool, subject.adapters, start, end, tasks=own, points=points, **subject.evaluating)
 
     ways = {name: walk(BASE, name, [name], FROM_BASE_POINTS) for name in experts}
     tables: dict[str, Table] = {}
@@ -75,7 +73,7 @@ def show_paths(subject: Subject) -> Findings:
     return Findings(
         tables,
         metrics,
-        {"points_from_base": FROM_BASE_POINTS, "points_between": BETWEEN_POINTS},
+        {"points_from_base": FROM_BASE_POINTS, "points_between": BETWEEN_POINTS, **subject.how},
         "labels (validation)",
     )
 
@@ -86,8 +84,7 @@ def show_cross_task(subject: Subject) -> Findings:
     # experts in the order of their tasks, so that what each was tuned for lies on a diagonal
     experts = [t for t in adapters if t in pool.expert_names] + [e for e in pool.expert_names if e not in adapters]
     models = [BASE, *experts, *([MULTITASK] if pool.has_multitask else [])]
-    shared: dict[str, Any] = {"cache": subject.cache, "device": subject.device, "progress": subject.progress}
-    found = transfer.cross_task(pool, adapters, models=models, **shared)
+    found = transfer.cross_task(pool, adapters, models=models, **subject.evaluating)
     base, others = found.row(BASE), [name for name in found.models if name != BASE]
     tables = {
         "accuracy": Table.of(
@@ -123,4 +120,4 @@ def show_cross_task(subject: Subject) -> Findings:
     metrics = {name: float(np.mean(values)) for name, values in means.items() if len(values)}
     for name, value in found.elsewhere().items():
         metrics[f"transfer/{name}"] = value - float(np.delete(base, found.tasks.index(name)).mean())
-    return Findings(tables, metrics, data_access="labels (test)")
+    return Findings(tables, metrics, subject.how, data_access="labels (test)")

@@ -14,6 +14,7 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.progress import Progress, silent
 from fusion_bench.taskpools.base import TaskAdapter, check_losses
 from fusion_bench.taskpools.evaluate import LogitCache, evaluate
+from fusion_bench.taskpools.steps import Steps
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,6 +68,7 @@ def loss_path(
     split: str = "validation",
     cache: LogitCache | None = None,
     device: str = "cpu",
+    steps: Steps | None = None,
     progress: Progress = silent,
 ) -> LossPath:
     """Loss and accuracy of θ(t) = (1 − t) θ_start + t θ_end at evenly spaced t.
@@ -80,6 +82,7 @@ def loss_path(
         points: of t, the ends among them; at least 2.
         split: with labels.
         cache: where logits of the pool's own models are kept and found.
+        steps: how batches are run, as in `evaluate`.
 
     Raises:
         FusionBenchError: an unknown model or task; fewer than two points; a loss that is not finite.
@@ -103,7 +106,7 @@ def loss_path(
     for done, t in enumerate(positions):
         progress(f"{start} to {end}", done, points)
         model = _at(pool, start, end, float(t))
-        found = evaluate(model, adapters, split=split, tasks=chosen, cache=cache, device=device)
+        found = evaluate(model, adapters, split=split, tasks=chosen, cache=cache, device=device, steps=steps)
         losses.append([found[task].mean_loss for task in chosen])
         accuracies.append([found[task].value for task in chosen])
         if not np.isfinite(losses[-1]).all():

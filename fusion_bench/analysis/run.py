@@ -159,7 +159,8 @@ def _fingerprint(case: AnalysisCase, bound: Bound, config: Mapping[str, Any], se
     pools = {group: config[group] for group in ("modelpool", "taskpool")}
     theirs = plugin_hash([type(bound.modelpool), type(bound.taskpool)])
     content = (bound.modelpool.content_hash(), bound.taskpool.content_hash())
-    mark = {"analysis": case.analysis, "device": case.pools.device, **pools}
+    how = Subject(bound.modelpool, bound.adapters, device=case.pools.device, steps=bound.steps).how
+    mark = {"analysis": case.analysis, "device": case.pools.device, **pools, **how}
     ours = code_hash(Path(__file__).parent)  # whether or not the session's hash covers this folder
     return fingerprint(mark, *content, session.code, ours, theirs, torch.__version__)
 
@@ -174,7 +175,8 @@ def _analyse(
 ) -> Analysis:
     began = time.perf_counter()
     progress("analyse", 0, 1)
-    found = _VIEWS[case.analysis](Subject(bound.modelpool, bound.adapters, bound.cache, case.pools.device, progress))
+    subject = Subject(bound.modelpool, bound.adapters, bound.cache, case.pools.device, progress, bound.steps)
+    found = _VIEWS[case.analysis](subject)
     names = {"analysis": case.analysis, "modelpool": case.modelpool, "taskpool": case.taskpool}
     given = {"overrides": list(case.pools.overrides), "device": case.pools.device, "id": case.id}
     return Analysis(

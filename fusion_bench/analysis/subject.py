@@ -14,18 +14,31 @@ if TYPE_CHECKING:
     from fusion_bench.modelpools.base import ModelPool
     from fusion_bench.taskpools.base import TaskAdapter
     from fusion_bench.taskpools.evaluate import LogitCache
+    from fusion_bench.taskpools.steps import Steps
     from fusion_bench.weights.state_dict import StateDict
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is analysed: a pool, its tasks, and the logits that are known already."""
+    """What is analysed: a pool, its tasks, the logits that are known already, and how batches are run."""
 
     pool: ModelPool
     adapters: Mapping[str, TaskAdapter]
     cache: LogitCache | None = None
     device: str = "cpu"
     progress: Progress = silent
+    steps: Steps | None = None
+
+    @property
+    def evaluating(self) -> dict[str, Any]:
+        """How models are evaluated for it, as keywords."""
+        return {"cache": self.cache, "device": self.device, "progress": self.progress, "steps": self.steps}
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """What of that may show in the numbers, and does not go without saying."""
+        found = "float32" if self.steps is None else self.steps.precision(self.device)
+        return {} if found == "float32" else {"precision": found}
 
     @property
     def base(self) -> StateDict:

@@ -13,6 +13,7 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.progress import Progress, silent
 from fusion_bench.taskpools.base import TaskAdapter, check_losses
 from fusion_bench.taskpools.evaluate import LogitCache, evaluate
+from fusion_bench.taskpools.steps import Steps
 
 if TYPE_CHECKING:
     from fusion_bench.modelpools.base import ModelPool
@@ -55,6 +56,7 @@ def cross_task(
     split: str = "test",
     cache: LogitCache | None = None,
     device: str = "cpu",
+    steps: Steps | None = None,
     progress: Progress = silent,
 ) -> CrossTask:
     """Accuracy and loss of every model on every task: what fine-tuning on one task does to the others.
@@ -63,6 +65,7 @@ def cross_task(
         models: names; base, experts and multi-task model when None.
         split: with labels.
         cache: where logits of the pool's own models are kept and found.
+        steps: how batches are run, as in `evaluate`.
         progress: told of every model.
 
     Raises:
@@ -83,7 +86,7 @@ def cross_task(
     accuracy, loss = (np.zeros((len(names), len(adapters))) for _ in range(2))
     for i, name in enumerate(names):
         progress(f"evaluate {name}", i, len(names))
-        found = evaluate(pool.model(name), adapters, split=split, cache=cache, device=device)
+        found = evaluate(pool.model(name), adapters, split=split, cache=cache, device=device, steps=steps)
         accuracy[i] = [found[task].value for task in adapters]
         loss[i] = [found[task].mean_loss for task in adapters]
         for task, value in zip(adapters, loss[i], strict=True):

@@ -105,6 +105,11 @@ class AdapterCheckpoint(Checkpoint):
     def tokenizer(self) -> Path | None:
         return self._base.tokenizer  # its rows are the base's
 
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        changed = self._low_rank.keys() | self._replaced.keys()
+        return {name: first for name, first in self._base.aliases.items() if not {name, first} & changed}
+
     def _part(self, span: Span) -> Tensor:
         base = (self._replaced if span.name in self._replaced else self._base).gather([span])
         return base.double() + self._difference(span) if span.name in self._low_rank else base

@@ -15,6 +15,7 @@ from fusion_bench.weights.renamed import Renamed
 from fusion_bench.weights.spans import Span
 from fusion_bench.weights.state_dict import StateDict
 from fusion_bench.weights.tokens import by_token, check_tokens
+from fusion_bench.weights.wrapped import Wrapped
 
 OnMismatch: TypeAlias = Literal["error", "base", "pad", "tokens"]
 """``error``: refuse. ``base``: a tensor that does not fit is taken from the base, one too many is left out.
@@ -107,12 +108,12 @@ def check_real(checkpoint: Checkpoint) -> None:
             )
 
 
-class Substituted(Checkpoint):
+class Substituted(Wrapped):
     """An expert, but for the tensors that are the base's, wholly or from some row on."""
 
     def __init__(self, expert: Checkpoint, base: Checkpoint, taken: set[str], padded: dict[str, Spec]) -> None:
-        self.label, self._expert, self._base = expert.label, expert, base
-        self._taken, self._padded = taken, padded
+        super().__init__(expert)
+        self._base, self._taken, self._padded = base, taken, padded
         self.specs = {
             name: base.specs[name] if name in taken else spec._replace(dtype=expert.specs[name].dtype)
             for name, spec in base.specs.items()
@@ -120,7 +121,7 @@ class Substituted(Checkpoint):
 
     def gather(self, spans: Sequence[Span]) -> Tensor:
         if not any(name in self._taken or name in self._padded for name, _, _ in spans):
-            return self._expert.gather(spans)
+            return super().gather(spans)
         parts = [part for span in spans for part in self._parts(span)]
         return torch.cat([part.to(parts[0].dtype) for part in parts])
 
@@ -129,28 +130,26 @@ class Substituted(Checkpoint):
         if name in self._taken:
             return [self._base.gather([span])]
         if name not in self._padded:
-            return [self._expert.gather([span])]
+            return [self._inner.gather([span])]
         own = self._padded[name].numel
-        found = [self._expert.gather([Span(name, start, min(stop, own))])] if start < own else []
+        found = [self._inner.gather([Span(name, start, min(stop, own))])] if start < own else []
         rest = [self._base.gather([Span(name, max(start, own), stop)])] if stop > own else []
         return [*found, *rest]
 
     def place(self, name: str) -> str:
-        return (self._base if name in self._taken else self._expert).place(name)
+        return self._base.place(name) if name in self._taken else super().place(name)
 
     def factors(self, name: str) -> Factors | None:
-        return None if name in self._taken or name in self._padded else self._expert.factors(name)
+        return None if name in self._taken or name in self._padded else super().factors(name)
 
     @property
-    def files(self):  # type: ignore[no-untyped-def]
-        return self._expert.files
-
-    @property
-    def tokenizer(self):  # type: ignore[no-untyped-def]
-        return self._expert.tokenizer
-
-    def close(self) -> None:
-        self._expert.close()
+    def aliases(self) -> Mapping[str, str]:
+        own = super().aliases  # of these, the ties that the base has too: rows of its own below it would part others
+        return {
+            name: first
+            for name, first in self._base.aliases.items()
+            if {name, first} <= self._taken or (own.get(name) == first and not {name, first} & self._taken)
+        }
 
 
 def _tied_alike(expert: Checkpoint, base: Checkpoint) -> Checkpoint:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from fusion_bench.weights.checkpoint import Checkpoint, Factors
 from fusion_bench.weights.file_checkpoint import FileCheckpoint
 from fusion_bench.weights.spans import Span
+from fusion_bench.weights.wrapped import Wrapped
 
 
-class Renamed(Checkpoint):
+class Renamed(Wrapped):
     """Tensors of a checkpoint under other names; those that are not named are not there.
 
     Args:
@@ -29,38 +28,24 @@ class Renamed(Checkpoint):
     """
 
     def __init__(self, checkpoint: Checkpoint, names: Mapping[str, str]) -> None:
-        self.label, self._checkpoint, self._names = checkpoint.label, checkpoint, names
+        super().__init__(checkpoint)
+        self._names = names
         self.specs = {name: checkpoint.specs[stored] for name, stored in names.items()}
 
     def gather(self, spans: Sequence[Span]) -> Tensor:
-        return self._checkpoint.gather([span._replace(name=self._names[span.name]) for span in spans])
+        return super().gather([span._replace(name=self._names[span.name]) for span in spans])
 
     def place(self, name: str) -> str:
-        return self._checkpoint.place(self._names[name])
+        return super().place(self._names[name])
 
     def factors(self, name: str) -> Factors | None:
-        return self._checkpoint.factors(self._names[name])
-
-    @property
-    def device(self) -> torch.device:
-        return self._checkpoint.device
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        return self._checkpoint.files
-
-    @property
-    def tokenizer(self) -> Path | None:
-        return self._checkpoint.tokenizer
+        return super().factors(self._names[name])
 
     @property
     def aliases(self) -> Mapping[str, str]:
-        first: dict[str, str] = {}
-        found = {name: first.setdefault(self._checkpoint.aliases.get(s, s), name) for name, s in self._names.items()}
+        inside, first = super().aliases, dict[str, str]()
+        found = {name: first.setdefault(inside.get(stored, stored), name) for name, stored in self._names.items()}
         return {name: other for name, other in found.items() if name != other}
-
-    def close(self) -> None:
-        self._checkpoint.close()
 
 
 def renamed(checkpoint: Checkpoint, names: Mapping[str, str]) -> Checkpoint:

@@ -14,6 +14,7 @@ from torch import Tensor
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.weights.checkpoint import TOKENIZERS, Checkpoint, Factors, tokenizer_in
 from fusion_bench.weights.spans import Span
+from fusion_bench.weights.wrapped import Wrapped
 
 Vocabulary = Mapping[str, int]
 """Tokens to ids, which are rows."""
@@ -128,7 +129,7 @@ def by_token(expert: Checkpoint, base: Checkpoint) -> tuple[Checkpoint, list[str
     return ByToken(expert, base, names, rows), [note]
 
 
-class ByToken(Checkpoint):
+class ByToken(Wrapped):
     """An expert some of whose tensors have other rows of its own, and rows of the base where it has none.
 
     Args:
@@ -137,8 +138,8 @@ class ByToken(Checkpoint):
     """
 
     def __init__(self, expert: Checkpoint, base: Checkpoint, names: Iterable[str], rows: Sequence[int]) -> None:
-        self.label, self.notes, self._expert, self._base = expert.label, expert.notes, expert, base
-        self._names, self._stretches = frozenset(names), stretches(rows)
+        super().__init__(expert)
+        self._base, self._names, self._stretches = base, frozenset(names), stretches(rows)
         self._starts = [stretch.start for stretch in self._stretches]
         self.specs = {
             name: spec._replace(shape=base.specs[name].shape) if name in self._names else spec
@@ -147,14 +148,14 @@ class ByToken(Checkpoint):
 
     def gather(self, spans: Sequence[Span]) -> Tensor:
         if not any(span.name in self._names for span in spans):
-            return self._expert.gather(spans)
+            return super().gather(spans)
         parts = [part for span in spans for part in self._parts(span)]
         return torch.cat([part.to(self.specs[spans[0].name].dtype) for part in parts])
 
     def _parts(self, span: Span) -> Iterator[Tensor]:
         name, start, stop = span
         if name not in self._names:
-            yield self._expert.gather([span])
+            yield self._inner.gather([span])
             return
         shape = self.specs[name].shape
         width = shape[1] if len(shape) == 2 else 1
@@ -162,30 +163,16 @@ class ByToken(Checkpoint):
         while start < stop:
             stretch = self._stretches[at]
             end = min(stop, stretch.stop * width)
-            source, shift = (self._base, 0) if stretch.row < 0 else (self._expert, stretch.row - stretch.start)
+            source, shift = (self._base, 0) if stretch.row < 0 else (self._inner, stretch.row - stretch.start)
             yield source.gather([Span(name, start + shift * width, end + shift * width)])
             start, at = end, at + 1
 
-    def place(self, name: str) -> str:
-        return self._expert.place(name)
-
     def factors(self, name: str) -> Factors | None:
-        return None if name in self._names else self._expert.factors(name)
-
-    @property
-    def aliases(self) -> Mapping[str, str]:
-        return self._expert.aliases
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        return self._expert.files
+        return None if name in self._names else super().factors(name)
 
     @property
     def tokenizer(self) -> Path | None:
         return self._base.tokenizer
-
-    def close(self) -> None:
-        self._expert.close()
 
 
 class Stretch(NamedTuple):

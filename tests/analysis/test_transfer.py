@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from fusion_bench.analysis import cross_task
+from fusion_bench.analysis import cross_task, loss_path
 from fusion_bench.analysis.transfer import CrossTask
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.registry import load_modelpool, load_taskpool
 from fusion_bench.taskpools.evaluate import LogitCache, evaluate
+from fusion_bench.taskpools.steps import Steps
 
 
 @pytest.fixture
@@ -42,6 +43,24 @@ def test_logits_known_already_are_used(pool, adapters) -> None:
         adapter.logits = None  # whoever computes them again fails
     again = cross_task(pool, adapters, models=["base"], cache=cache)
     assert np.array_equal(first.accuracy, again.accuracy)
+
+
+def test_batches_run_as_they_are_told_to(pool, adapters) -> None:
+    class Full(Steps):
+        sizes: list[int] = []  # noqa: RUF012
+
+        def _attempt(self, step, batch, device):
+            self.sizes.append(len(batch))
+            return None if len(batch) > 4 else super()._attempt(step, batch, device)
+
+    steps = Full("bfloat16")
+    coarse, fine = cross_task(pool, adapters, models=["base"], steps=steps), cross_task(pool, adapters, models=["base"])
+    assert max(steps.sizes) > 4 >= steps.limit("cpu")
+    assert coarse.loss == pytest.approx(fine.loss, rel=0.05)
+    assert not np.array_equal(coarse.loss, fine.loss)
+    before = len(steps.sizes)
+    loss_path(pool, adapters, "base", "circles", tasks=["circles"], points=3, steps=steps)
+    assert all(size <= 4 for size in steps.sizes[before:])  # what fits is known
 
 
 def test_own_and_other_tasks() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,7 @@ from fusion_bench.analysis.deltas import mean_pair
 from fusion_bench.analysis.paths import excess
 from fusion_bench.analysis.subject import Subject
 from fusion_bench.registry import load_modelpool, load_taskpool
+from fusion_bench.taskpools.steps import Steps
 from tests.analysis.planted import MATRICES, pool, state
 
 
@@ -159,6 +162,14 @@ def test_cross_task(real: Subject) -> None:
     assert found.metrics["accuracy/base"] == pytest.approx(base.mean())
     assert found.metrics["accuracy/multitask"] == pytest.approx(expected.row("multitask").mean())
     assert found.metrics["accuracy/elsewhere"] == pytest.approx(np.mean(list(expected.elsewhere().values())))
+
+
+def test_the_type_that_models_were_evaluated_in_is_told_where_it_is_not_the_usual_one(real: Subject) -> None:
+    coarse = dataclasses.replace(real, steps=Steps("bfloat16"))
+    assert data.show_cross_task(coarse).options == {"precision": "bfloat16"}
+    assert data.show_paths(coarse).options["precision"] == "bfloat16"
+    assert data.show_cross_task(dataclasses.replace(real, steps=Steps())).options == {}
+    assert "precision" not in data.show_paths(real).options
 
 
 def test_paths(real: Subject) -> None:
