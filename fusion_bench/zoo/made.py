@@ -116,11 +116,12 @@ def build(
     }
     records = {task: {"task": task, "data": examples[task].data_hash("train"), **alike} for task in tasks.tasks}
     kept = _kept(out, records)
+    devices = [how.device] if torch.device(how.device).type == "cuda" else []  # others share the processor's generator
     for task, record in records.items():
         folder = out / task
         if task not in kept:
-            torch.manual_seed(seed)  # heads are drawn
-            with published(folder) as part:
+            with torch.random.fork_rng(devices), published(folder) as part:
+                torch.manual_seed(seed)  # heads are drawn
                 making.make(models, examples[task], part, how)
                 files = {path.name: content_sum(path) for path in sorted(part.iterdir()) if path.is_file()}
                 write_whole(part / RECORD, json.dumps({**record, "files": files}, indent=1) + "\n")

@@ -52,15 +52,15 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def test_trained_experts_are_better_than_their_base_at_their_own_task(config: Path) -> None:
     told: list[tuple[str, int, int]] = []
-    settings = Training(steps=36, batch=4, rate=3e-3)
+    settings = Training(steps=60, batch=4, rate=1e-3)  # whatever the seed and the rounding: 33° to 43° of normals
     build(MAKING, "mine", settings=settings, config_dir=config, progress=lambda *said: told.append(said))
-    assert {told_of for told_of in told if told_of[1] == told_of[2]} == {(f"train {task}", 36, 36) for task in TASKS}
+    assert {told_of for told_of in told if told_of[1] == told_of[2]} == {(f"train {task}", 60, 60) for task in TASKS}
     pool = built("modelpool", "mine", config_dir=config)
     adapters = built("taskpool", "rooms", config_dir=config).bind(pool)
     before = {task: evaluate(pool.model("base"), adapters, tasks=[task])[task] for task in TASKS}
     after = {task: evaluate(pool.model(task), adapters, tasks=[task])[task] for task in TASKS}
     assert after["segmentation"].value > max(0.6, before["segmentation"].value + 0.2)
-    assert after["normal"].extra["mean_angle"] < min(53, before["normal"].extra["mean_angle"])  # 54.7: of no use
+    assert after["normal"].extra["mean_angle"] < min(50, before["normal"].extra["mean_angle"])  # 54.7: of no use
     merged = evaluate(load_algorithm("simple_average").run(pool), adapters)
     assert all(0 <= merged[task].value <= 1 for task in TASKS)
 
