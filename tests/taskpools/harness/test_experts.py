@@ -80,7 +80,7 @@ def test_where_a_task_has_no_expert_no_mean_is_relative(session: Session) -> Non
     assert set(found.references["experts"]) == set(OWN)
     normalized = {name for name in found.metrics if name.startswith("normalized/")}
     assert normalized == {f"normalized/{task}" for task in OWN}
-    with pytest.raises(FusionBenchError, match="'first'"):
+    with pytest.raises(FusionBenchError, match="'tiny' has none for first"):
         run_case(Case("experts", "tiny", "mine"), session)
 
 
