@@ -6,6 +6,9 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
+BUDGET = 512 * 2**20
+"""Bytes that the merging engine takes at most beside its models, unless it is told otherwise."""
+
 _STATUS = Path("/proc/self/status")
 
 

@@ -107,10 +107,10 @@ def analysis_cases(
         device=device,
         config_dir=config_dir,
     )
+    if analyses:  # what is named is tried, and says itself why it cannot be
+        return [AnalysisCase(name, pools) for pools in pairs for name in analyses]
     closed = {
         pool: registry.read_config("taskpool", pool, config_dir=config_dir).get("without", ())
         for pool in {pools.taskpool for pools in pairs}
     }
-    if analyses:  # what is named is tried, and says itself why it cannot be
-        return [AnalysisCase(name, pools) for pools in pairs for name in analyses]
     return [AnalysisCase(name, pools) for pools in pairs for name in ANALYSES if name not in closed[pools.taskpool]]

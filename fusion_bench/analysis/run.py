@@ -159,8 +159,7 @@ def _fingerprint(case: AnalysisCase, bound: Bound, config: Mapping[str, Any], se
     pools = {group: config[group] for group in ("modelpool", "taskpool")}
     theirs = plugin_hash([type(bound.modelpool), type(bound.taskpool)])
     content = (bound.modelpool.content_hash(), bound.taskpool.content_hash())
-    how = Subject(bound.modelpool, bound.adapters, device=case.pools.device, steps=bound.steps).how
-    mark = {"analysis": case.analysis, "device": case.pools.device, **pools, **how}
+    mark = {"analysis": case.analysis, "device": case.pools.device, **pools, **bound.steps.stated(case.pools.device)}
     ours = code_hash(Path(__file__).parent)  # whether or not the session's hash covers this folder
     return fingerprint(mark, *content, session.code, ours, theirs, torch.__version__)
 

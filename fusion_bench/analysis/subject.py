@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from fusion_bench.analysis.table import Table
 from fusion_bench.modelpools.base import BASE
 from fusion_bench.progress import Progress, silent
+from fusion_bench.taskpools.steps import Steps
 
 if TYPE_CHECKING:
     from fusion_bench.modelpools.base import ModelPool
     from fusion_bench.taskpools.base import TaskAdapter
     from fusion_bench.taskpools.evaluate import LogitCache
-    from fusion_bench.taskpools.steps import Steps
     from fusion_bench.weights.state_dict import StateDict
 
 
@@ -27,7 +27,7 @@ class Subject:
     cache: LogitCache | None = None
     device: str = "cpu"
     progress: Progress = silent
-    steps: Steps | None = None
+    steps: Steps = field(default_factory=Steps)
 
     @property
     def evaluating(self) -> dict[str, Any]:
@@ -35,10 +35,9 @@ class Subject:
         return {"cache": self.cache, "device": self.device, "progress": self.progress, "steps": self.steps}
 
     @property
-    def how(self) -> dict[str, Any]:
+    def how(self) -> dict[str, str]:
         """What of that may show in the numbers, and does not go without saying."""
-        found = "float32" if self.steps is None else self.steps.precision(self.device)
-        return {} if found == "float32" else {"precision": found}
+        return self.steps.stated(self.device)
 
     @property
     def base(self) -> StateDict:

@@ -10,8 +10,8 @@ from fusion_bench.cases.case import Case
 from fusion_bench.hub import local, read_pool
 from fusion_bench.hub.files import is_weights
 from fusion_bench.hub.pool_sources import Pool
+from fusion_bench.memory import BUDGET
 
-BUDGET = 512 * 2**20  # what the engine takes at most beside the models, as weights.plan.MEMORY says
 _BASE = "base"
 
 

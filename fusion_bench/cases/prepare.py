@@ -23,8 +23,6 @@ from fusion_bench.modelpools.view import whole
 if TYPE_CHECKING:
     from fusion_bench.algorithms.base import Algorithm
 
-CPU_PRECISION = "float32"  # goes without saying: fingerprints are of what differs from it
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -71,8 +69,7 @@ def prepare(case: Case, session: Session) -> Prepared:
             bound.adapters[task].size("validation")
     loading = time.perf_counter() - start
     facts = bound.taskpool.facts()
-    precision = bound.steps.precision(case.device)
-    config |= {**({"data": facts} if facts else {}), **({} if precision == CPU_PRECISION else {"precision": precision})}
+    config |= {**({"data": facts} if facts else {}), **bound.steps.stated(case.device)}
     classes = [type(algorithm), type(whole(bound.modelpool)), type(bound.taskpool)]
     pools = (bound.modelpool.content_hash(), bound.taskpool.content_hash())
     content = (*pools, session.code, plugin_hash(classes), torch.__version__)

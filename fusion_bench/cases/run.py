@@ -152,6 +152,7 @@ def _compute(
     names = {group: getattr(case, group) for group in ("algorithm", "modelpool", "taskpool")}
     given = {"overrides": list(case.overrides), "seed": case.seed, "device": case.device, "id": case.id}
     chosen = {**prepared.config["algorithm"], **(search.best if search else {})}
+    bounds = {"pretrained": base, "experts": experts}
     result = CaseResult(
         case={**names, **given},
         kind=case.kind,
@@ -162,17 +163,12 @@ def _compute(
         config={**prepared.config, "algorithm": chosen},
         fingerprint=prepared.fingerprint,
         tags=tags,
-        references={
-            name: {task: p.value for task, p in found.items()}
-            for name, found in (("pretrained", base), ("experts", experts))
-        },
-        reference_measures={
-            name: found for name, own in (("pretrained", base), ("experts", experts)) if (found := measured(own))
-        },
+        references={name: {task: p.value for task, p in found.items()} for name, found in bounds.items()},
+        reference_measures={name: also for name, found in bounds.items() if (also := measured(found))},
         scored_by={task: p.metric for task, p in predictions.items() if p.metric != ACCURACY},
         search=search.to_dict() if search else {},
         outcomes=packed_outcomes(predictions),
-        reference_outcomes={"pretrained": packed_outcomes(base), "experts": packed_outcomes(experts)},
+        reference_outcomes={name: packed_outcomes(found) for name, found in bounds.items()},
         clusters=packed_sources(predictions),
         data={task: adapters[task].data_hash("test") for task in predictions},
         deterministic=algorithm.deterministic,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fusion_bench.datasets.stored import TRAIN, held_out_parts, split_files
+from fusion_bench.datasets.stored import TRAIN, held_out_parts, is_cut, split_files
 from fusion_bench.errors import FusionBenchError
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def open_arrays(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    cut = held_out is not None and (split in held_out or split == TRAIN)
+    cut = is_cut(split, held_out)
     files = split_files(source, TRAIN if cut else split, subset=subset, revision=revision)
     try:
         footers = [(pq.read_metadata(file), pq.read_schema(file)) for file in files]

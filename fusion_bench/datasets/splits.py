@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fusion_bench.datasets.stored import ADAPTATION, TRAIN, held_out_parts, split_files
+from fusion_bench.datasets.stored import ADAPTATION, TRAIN, held_out_parts, is_cut, split_files
 from fusion_bench.errors import FusionBenchError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def open_split(
         FusionBenchError: a file that is no Parquet, a missing column, labels that are no whole numbers, or a hub data
             set that is not here.
     """
-    cut = held_out is not None and (split in held_out or split == TRAIN)
+    cut = is_cut(split, held_out)
     stored = TRAIN if cut else split
     data = _read(split_files(source, stored, subset=subset, revision=revision))
     column, label_column = _present(column, data), _present(label_column or "", data)

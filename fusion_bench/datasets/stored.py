@@ -37,9 +37,32 @@ def stored_split(
         >>> stored_split("validation", {"test": "validation"}, {"validation": 0.1})
         ('validation', {'validation': 0.1})
     """
-    if held_out is not None and (split in held_out or split == TRAIN):
+    if is_cut(split, held_out):
         return split, held_out
     return names.get(split, split), None
+
+
+def is_cut(split: str, held_out: Mapping[str, float] | None) -> bool:
+    """Whether a split is a part of the stored training split: one that is held out of it, or what that leaves.
+
+    Example:
+        >>> is_cut("train", {"validation": 0.1}), is_cut("test", {"validation": 0.1}), is_cut("train", None)
+        (True, False, False)
+    """
+    return held_out is not None and (split in held_out or split == TRAIN)
+
+
+def check_test_size(split: str, size: int, expected: int | None, *, task: str, data: str) -> None:
+    """Refuse a test split of another size than a task was written for, where that is said.
+
+    Raises:
+        FusionBenchError: it has more or fewer examples.
+    """
+    if split == "test" and expected is not None and size != expected:
+        raise FusionBenchError(
+            f"{data} has {size:,} test examples, {task!r} was written for {expected:,}",
+            hint="pin the revision that has them, or change test_size if the data set was mended",
+        )
 
 
 def held_out_parts(size: int, shares: Mapping[str, float], *, seed: int = 0) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from fusion_bench.disk import byte_text
 from fusion_bench.hub.cards import with_cards
 from fusion_bench.hub.places import is_commit
 from fusion_bench.hub.pool_sources import Pool, read_pool
+from fusion_bench.memory import BUDGET
 
 _HEAD = """# Pools
 
@@ -31,7 +32,6 @@ the hub's own page as it is stored elsewhere. They were not looked up by us. *pi
 `pools check` says of each whether it is there, and `--pin` writes those of the others down.
 """
 
-_ENGINE = 512 * 2**20  # as cases.outlook.BUDGET
 _MEMORY = """
 *Memory* is of a merging case: two models as they are fused (the result and one that is read or evaluated), and what the
 engine takes, 512 MB at most; data and activations come on top. Time of merging: docs/performance.md; of evaluation it
@@ -95,7 +95,7 @@ def _model_row(pool: Pool) -> tuple[str, ...]:
         count,
         str(pinned) if of_hub else "",
         f"about {byte_text(int(size))}" if size else download,
-        f"about {byte_text(2 * pool.model_bytes + _ENGINE)}" if pool.model_bytes else "",
+        f"about {byte_text(2 * pool.model_bytes + BUDGET)}" if pool.model_bytes else "",
         str(pool.config.get("licence", "see each repository" if "hub" in places else "LICENSES.md")),
         ", ".join(f"`{name}`" for name in pool.config.get("taskpools", ())),
         str(len(pool.published) or ""),

@@ -43,6 +43,28 @@ class Predictions:
     metric: str = ACCURACY
     extra: Mapping[str, float] = field(default_factory=dict)
 
+    @classmethod
+    def of_scores(
+        cls,
+        task: str,
+        metric: str,
+        score: np.ndarray,
+        *,
+        extra: Mapping[str, float],
+        cluster: np.ndarray | None = None,
+    ) -> Predictions:
+        """Those of a task without classes: a score an example, in the order of the split.
+
+        Example:
+            >>> Predictions.of_scores("depth", "delta1", np.array([0.5, 1.0]), extra={}).value
+            0.75
+        """
+        classless = np.full(len(score), -1)
+        return cls(
+            task, np.arange(len(score)), classless, classless, None, None, cluster, score=score, metric=metric,
+            extra=extra,
+        )  # fmt: skip
+
     @property
     def correct(self) -> np.ndarray:
         """bool ``(n,)``.

@@ -14,6 +14,7 @@ from fusion_bench.taskpools.placement import NoRoom, Placing, is_out_of_memory
 
 Precision = Literal["float32", "bfloat16"]
 Wish = Literal["auto", "float32", "bfloat16"]
+USUAL: Precision = "float32"
 
 
 class Steps:
@@ -44,6 +45,16 @@ class Steps:
     def precision(self, device: str) -> Precision:
         """The type that products are computed in on a device."""
         return precision_on(device, self.wish)
+
+    def stated(self, device: str) -> dict[str, str]:
+        """``precision``, where it is another than the one that goes without saying: fingerprints are of what differs.
+
+        Example:
+            >>> Steps().stated("cpu"), Steps("bfloat16").stated("cpu")
+            ({}, {'precision': 'bfloat16'})
+        """
+        found = self.precision(device)
+        return {} if found == USUAL else {"precision": found}
 
     def limit(self, device: str) -> int | None:
         """The most examples at once that a device is given; None as long as memory sufficed."""

@@ -12,6 +12,7 @@ from typing import NamedTuple, overload
 import torch
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.memory import BUDGET
 from fusion_bench.weights.checkpoint import Checkpoint
 from fusion_bench.weights.compiled.terms import BLOCK
 from fusion_bench.weights.fitting import OnMismatch, check_real, fit
@@ -20,7 +21,7 @@ from fusion_bench.weights.pieces import CHUNK
 from fusion_bench.weights.rule import Rule
 from fusion_bench.weights.spans import Span
 
-MEMORY = 512 * 2**20  # bytes, unless the caller says otherwise
+MEMORY = BUDGET
 _LEAST = 64_000_000
 _TEMPORARIES = 6  # float64 values per entry that a rule holds beside its inputs
 _SPARE = 8  # times the largest whole tensor as float32: what may be held beside the budget

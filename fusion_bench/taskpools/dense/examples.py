@@ -14,7 +14,7 @@ from torch import Tensor
 from fusion_bench.datasets.arrays import ArraySplit, open_arrays
 from fusion_bench.datasets.digests import content_sum
 from fusion_bench.datasets.manifest import locate
-from fusion_bench.datasets.stored import stored_split
+from fusion_bench.datasets.stored import check_test_size, stored_split
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.taskpools.batch import Batch
 from fusion_bench.taskpools.dense.config import DenseTaskConfig
@@ -145,11 +145,6 @@ class DenseExamples:
                         f"{opened.name} has no column {column!r}, which {self.task!r} is made of",
                         hint=f"its columns are {', '.join(opened.columns)}",
                     )
-            if split == "test" and config.test_size is not None and opened.size != config.test_size:
-                raise FusionBenchError(
-                    f"{config.data} has {opened.size:,} test examples, {self.task!r} was written for "
-                    f"{config.test_size:,}",
-                    hint="pin the revision that has them, or change test_size if the data set was mended",
-                )
+            check_test_size(split, opened.size, config.test_size, task=self.task, data=config.data)
             self._splits[split] = opened
         return self._splits[split]

@@ -81,18 +81,7 @@ class DenseTask(DenseExamples, ScoredTask):
                 hint="use more pictures, or look at what stands for no label in the card",
             )
         scores, others = self.kind.scored(rows)
-        classless = np.full(len(rows), -1)
-        return Predictions(
-            task=self.task,
-            index=np.arange(len(rows)),
-            label=classless,
-            prediction=classless,
-            confidence=None,
-            loss=None,
-            score=scores,
-            metric=self.metric,
-            extra=others,
-        )
+        return Predictions.of_scores(self.task, self.metric, scores, extra=others)
 
 
 def enlarged(maps: Tensor, truth: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fusion_bench.datasets import Manifest, Split, locate, open_split
 from fusion_bench.datasets.manifest import file_sha256
-from fusion_bench.datasets.stored import TRAIN, stored_split, stored_sums
+from fusion_bench.datasets.stored import TRAIN, check_test_size, stored_split, stored_sums
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.modelpools.base import ModelPool
 from fusion_bench.taskpools.base import TaskAdapter
@@ -135,9 +135,4 @@ class LabelledTask(TaskAdapter):
         """Refuse data that is not what the YAML was written for."""
         if opened.classes is not None and self._config.classes is not None:
             check_order(self._config.classes, opened.classes, task=self.task, data=self._config.data)
-        expected = self._config.test_size
-        if split == "test" and expected is not None and opened.size != expected:
-            raise FusionBenchError(
-                f"{self._config.data} has {opened.size:,} test examples, {self.task!r} was written for {expected:,}",
-                hint="pin the revision that has them, or change test_size if the data set was mended",
-            )
+        check_test_size(split, opened.size, self._config.test_size, task=self.task, data=self._config.data)

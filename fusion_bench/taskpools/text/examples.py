@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fusion_bench.datasets import Split, locate, open_split
 from fusion_bench.datasets.manifest import file_sha256
-from fusion_bench.datasets.stored import TRAIN, stored_split, stored_sums
+from fusion_bench.datasets.stored import TRAIN, check_test_size, stored_split, stored_sums
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.metrics.scores import MATTHEWS, matthews
 from fusion_bench.taskpools.base import TaskAdapter
@@ -134,12 +134,7 @@ class TextExamples(TaskAdapter):
                 )
         if opened.classes is not None:
             check_order(self.classes, opened.classes, task=self.task, data=self.config.data)
-        expected = self.config.test_size
-        if split == "test" and expected is not None and opened.size != expected:
-            raise FusionBenchError(
-                f"{self.config.data} has {opened.size:,} test examples, {self.task!r} was written for {expected:,}",
-                hint="pin the revision that has them, or change test_size if the data set was mended",
-            )
+        check_test_size(split, opened.size, self.config.test_size, task=self.task, data=self.config.data)
 
 
 def by_length(batch: Batch, function: Callable[[Mapping[str, Tensor]], Tensor]) -> Tensor:

@@ -88,19 +88,8 @@ class NumericTask(TextExamples, ScoredTask):
                 counted(sum(map(len, parts)))
         numbers, more = self.settled(torch.cat(parts).double().numpy())
         scores, linear = spearman_scores(numbers, truth), pearson(numbers, truth)
-        classless = np.full(len(numbers), -1)
-        return Predictions(
-            task=self.task,
-            index=np.arange(len(numbers)),
-            label=classless,
-            prediction=classless,
-            confidence=None,
-            loss=None,
-            cluster=self.clusters(split),
-            score=scores,
-            metric=self.metric,
-            extra={"pearson": linear, "pearson_spearman": (linear + float(scores.mean())) / 2, **more},
-        )
+        extra = {"pearson": linear, "pearson_spearman": (linear + float(scores.mean())) / 2, **more}
+        return Predictions.of_scores(self.task, self.metric, scores, extra=extra, cluster=self.clusters(split))
 
 
 class NumberTask(NumericTask):
